@@ -1,0 +1,37 @@
+# quaver_layer(NAME SOURCES a.cpp ... DEPS core ... LIBS external::target ... TESTS a_test.cpp ...
+#              TEST_LIBS target ...)
+#
+# One layer of src/: the static library quaver_NAME and, with BUILD_TESTING, the test program
+# quaver_NAME_test (one for the whole layer, registered with CTest).
+set(QUAVER_WARNINGS -Wall -Wextra -Wpedantic -Wno-missing-field-initializers)
+
+function(quaver_options target)
+  target_compile_options(${target} PRIVATE ${QUAVER_WARNINGS})
+  target_include_directories(${target} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
+  if(QUAVER_WERROR)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
+  if(QUAVER_SANITIZE)
+    target_compile_options(${target} PUBLIC -fsanitize=${QUAVER_SANITIZE} -fno-omit-frame-pointer)
+    target_link_options(${target} PUBLIC -fsanitize=${QUAVER_SANITIZE})
+  endif()
+endfunction()
+
+function(quaver_layer name)
+  cmake_parse_arguments(LAYER "" "" "SOURCES;DEPS;LIBS;TESTS;TEST_LIBS" ${ARGN})
+  add_library(quaver_${name} STATIC ${LAYER_SOURCES})
+  quaver_options(quaver_${name})
+  list(TRANSFORM LAYER_DEPS PREPEND quaver_ OUTPUT_VARIABLE deps)
+  target_link_libraries(quaver_${name} PUBLIC ${deps} ${LAYER_LIBS})
+  set_property(GLOBAL APPEND PROPERTY QUAVER_LAYERS quaver_${name})
+  set_property(GLOBAL APPEND PROPERTY QUAVER_LIBS ${LAYER_LIBS})
+  if(BUILD_TESTING AND LAYER_TESTS)
+    add_executable(quaver_${name}_test ${LAYER_TESTS})
+    quaver_options(quaver_${name}_test)
+    target_compile_definitions(quaver_${name}_test PRIVATE
+      QUAVER_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
+    target_link_libraries(quaver_${name}_test PRIVATE quaver_${name} ${LAYER_TEST_LIBS} GTest::gtest GTest::gtest_main)
+    add_test(NAME ${name} COMMAND quaver_${name}_test)
+  endif()
+endfunction()

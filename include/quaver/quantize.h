@@ -1,0 +1,98 @@
+#pragma once
+// Quantizing a checkpoint directory.
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace quaver {
+
+// Every field stands once in visit(): flags, --config files, help and bindings follow from it.
+struct QuantizeOptions {
+  std::string method = "gptq";
+  int bits = 4;
+  std::int64_t group_size = 128;
+  bool sym = true;
+  bool desc_act = false;
+  std::optional<bool> act_group_aware;  // default: on for gptq unless desc_act
+  bool true_sequential = true;
+  double damp = 0.01;
+  std::string scale_search = "weighted";
+  std::vector<std::string> rules;
+  std::string calibration;
+  std::string text_field = "text";
+  std::int64_t samples = 128;
+  std::int64_t seqlen = 2048;
+  std::optional<std::uint64_t> seed;
+  std::string format = "gptq";
+  std::string shard_size = "5G";
+  bool strict = false;
+  bool overwrite = false;
+
+  void visit(auto&& field) {
+    field("method", method, "how codes are chosen: rtn or gptq");
+    field("bits", bits, "bits a weight: 2, 3, 4 or 8");
+    field("group-size", group_size, "input columns that share a scale; -1: the whole row");
+    field("sym", sym,
+          "symmetric grid, the zero point fixed in the middle; --asym: a zero point a group");
+    field("desc-act", desc_act, "quantize columns in the order of falling activation (act-order)");
+    field("act-group-aware", act_group_aware,
+          "order columns within and between groups by activation; the file stays sequential");
+    field("true-sequential", true_sequential,
+          "later linears of a block see the outputs of its already quantized ones");
+    field("damp", damp, "share of mean(diag H) added to the Hessian's diagonal");
+    field("scale-search", scale_search,
+          "none (min-max) or weighted: scales that lose least under diag(H)");
+    field("rule", rules,
+          "REGEX=bits:8,group_size:64,sym:false or REGEX=skip, for modules whose name "
+          "matches; repeatable, the last match wins");
+    field("calibration", calibration,
+          "text to calibrate on: .txt, .jsonl, .json or .safetensors ids; default: built-in text");
+    field("text-field", text_field, "the field of a .jsonl line that holds the text");
+    field("samples", samples, "calibration windows");
+    field("seqlen", seqlen, "tokens a window (at most the model's context)");
+    field("seed", seed, "draw windows at random with this seed; default: the first ones");
+    field("format", format, "layout of the packed weights: gptq or gptq_v2");
+    field("shard-size", shard_size, "largest weight file, e.g. 5G");
+    field("strict", strict, "exit with 5 when a module needed a fallback");
+    field("overwrite", overwrite, "replace OUT, and drop another job's OUT.partial");
+  }
+};
+
+struct QuantizedModule {
+  std::string name, method;
+  int bits = 0;
+  std::int64_t group_size = 0;
+  double error = 0;  // relative output error on the calibration inputs, or of the weights (rtn)
+  double damp = 0;
+  std::string fallback;  // why another method was used; empty: none
+  double seconds = 0;
+};
+
+struct QuantizeReport {
+  std::string out;
+  double seconds = 0;
+  std::int64_t peak_rss_bytes = 0;
+  double bits_per_weight = 0;  // of the quantized linears, scales and zeros included
+  std::vector<QuantizedModule> modules;
+  bool already_done = false;  // OUT was whole and made by the same job: nothing was done
+};
+
+// What happens while a job runs; times are seconds.
+struct QuantizeProgress {
+  std::string stage;        // "calibration", "quantize", "write", "verify"
+  std::string module;       // the module just finished, if any
+  int done = 0, total = 0;  // modules
+  double error = 0;
+  double elapsed = 0;
+  double left = -1;  // estimated; negative: not known yet
+};
+
+// Quantizes the checkpoint directory `model` into the new directory `out` (built as OUT.partial,
+// verified, renamed). Throws Error. `progress` may be empty; it is called on the calling thread.
+QuantizeReport quantize(const std::string& model, const std::string& out,
+                        const QuantizeOptions& options,
+                        const std::function<void(const QuantizeProgress&)>& progress = {});
+
+}  // namespace quaver
