@@ -1,0 +1,257 @@
+// The layout of AutoGPTQ and GPTQModel. Codes and zero points are b-bit fields of little-endian bit
+// streams of 32-bit words, lowest index in the lowest bits:
+//   qweight i32 [cols * b / 32, rows]     a stream down each column, over the inputs of one output
+//   qzeros  i32 [groups, rows * b / 32]   a stream along each row, over the outputs of one group
+//   scales  f16 [groups, rows]
+//   g_idx   i32 [cols]                    the group of each input
+// `gptq` (v1) stores zero - 1, so that zero 0 cannot be written; `gptq_v2` stores zero.
+#include <algorithm>
+#include <cmath>
+
+#include "core/threads.h"
+#include "formats/format.h"
+
+namespace quaver {
+extern const Format gptq_v1, gptq_v2;
+
+namespace {
+
+constexpr std::int64_t word_bits = 32;
+constexpr std::int64_t tile = 64;  // outputs that one task packs: whole words for every width
+constexpr float largest_half = 65504.0f, smallest_half = 0x1p-24f;
+
+// Writes fields into a bit stream whose words lie `stride` apart.
+class FieldWriter {
+ public:
+  FieldWriter(std::uint32_t* word, std::int64_t stride, int bits)
+      : word_(word), stride_(stride), bits_(bits) {}
+  void put(std::uint32_t field) {
+    pending_ |= std::uint64_t{field} << filled_;
+    filled_ += bits_;
+    if (filled_ < word_bits) return;
+    *word_ = static_cast<std::uint32_t>(pending_);
+    word_ += stride_;
+    pending_ >>= word_bits;
+    filled_ -= word_bits;
+  }
+
+ private:
+  std::uint32_t* word_;
+  std::int64_t stride_;
+  int bits_;
+  std::int64_t filled_ = 0;
+  std::uint64_t pending_ = 0;
+};
+
+class FieldReader {
+ public:
+  FieldReader(const std::uint32_t* word, std::int64_t stride, int bits)
+      : word_(word), stride_(stride), bits_(bits) {}
+  std::uint32_t get() {
+    if (held_ < bits_) {
+      pending_ |= std::uint64_t{*word_} << held_;
+      word_ += stride_;
+      held_ += word_bits;
+    }
+    const auto field = static_cast<std::uint32_t>(pending_ & ((1u << bits_) - 1));
+    pending_ >>= bits_;
+    held_ -= bits_;
+    return field;
+  }
+
+ private:
+  const std::uint32_t* word_;
+  std::int64_t stride_;
+  int bits_;
+  std::int64_t held_ = 0;
+  std::uint64_t pending_ = 0;
+};
+
+std::uint32_t* words(const Tensor& t) { return reinterpret_cast<std::uint32_t*>(t.host()); }
+
+bool known_bits(int bits) { return bits == 2 || bits == 3 || bits == 4 || bits == 8; }
+
+std::string refuses(const Scheme& s, std::int64_t rows, std::int64_t cols) {
+  if (!known_bits(s.bits)) return text(s.bits, " bits; this layout holds 2, 3, 4 or 8");
+  if (s.group_size != -1 && s.group_size <= 0)
+    return text("group_size ", s.group_size, "; expected -1 or a positive number");
+  if (rows <= 0 || cols <= 0) return text("an empty weight of ", rows, " x ", cols);
+  // The smallest count whose fields fill whole words; 3 bits share no factor with 32.
+  const std::int64_t unit = s.bits == 3 ? word_bits : word_bits / s.bits;
+  if (cols % unit != 0)
+    return text(cols, " inputs are no multiple of ", unit, ", as ", s.bits, " bits need");
+  if (rows % unit != 0)
+    return text(rows, " outputs are no multiple of ", unit, ", as ", s.bits, " bits need");
+  if (s.group_size > 0 && cols % s.group_size != 0)
+    return text("group_size ", s.group_size, " does not divide ", cols, " inputs");
+  return {};
+}
+
+void snap(Quantized& q, float lowest_zero) {
+  const auto highest = static_cast<float>((1 << q.scheme.bits) - 1);
+  for (float& s : q.scales.data<float>()) {
+    const float size = std::clamp(std::abs(s), smallest_half, largest_half);
+    s = std::copysign(to_float(to_half(size)), s);
+  }
+  for (float& z : q.zeros.data<float>()) z = std::clamp(std::nearbyint(z), lowest_zero, highest);
+}
+
+void snap_v1(Quantized& q) { snap(q, 1); }
+void snap_v2(Quantized& q) { snap(q, 0); }
+
+std::vector<PartInfo> parts(const Scheme& s, std::int64_t rows, std::int64_t cols) {
+  const std::int64_t groups = group_count(s, cols);
+  return {{"qweight", DType::i32, {cols * s.bits / word_bits, rows}},
+          {"qzeros", DType::i32, {groups, rows * s.bits / word_bits}},
+          {"scales", DType::f16, {groups, rows}},
+          {"g_idx", DType::i32, {cols}}};
+}
+
+void pack_codes(const Quantized& q, Tensor& qweight) {
+  const std::uint8_t* codes = q.codes.data<std::uint8_t>().data();
+  parallel_for(q.rows, tile, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      FieldWriter out(words(qweight) + r, q.rows, q.scheme.bits);
+      for (std::int64_t c = 0; c < q.cols; ++c) out.put(codes[r * q.cols + c]);
+    }
+  });
+}
+
+// `stored` is what a field lacks of its zero point: 1 in v1, 0 in v2.
+void pack_groups(const Quantized& q, int stored, Tensor& qzeros, Tensor& scales) {
+  const std::int64_t groups = q.scales.dim(1);
+  const auto from_scales = q.scales.data<float>();
+  const auto from_zeros = q.zeros.data<float>();
+  auto to_scales = scales.data<Half>();
+  for (std::int64_t g = 0; g < groups; ++g) {
+    FieldWriter out(words(qzeros) + g * qzeros.dim(1), 1, q.scheme.bits);
+    for (std::int64_t r = 0; r < q.rows; ++r) {
+      const auto at = static_cast<std::size_t>(r * groups + g);
+      to_scales[static_cast<std::size_t>(g * q.rows + r)] = to_half(from_scales[at]);
+      const int field = static_cast<int>(from_zeros[at]) - stored;
+      ensure(field >= 0 && field < 1 << q.scheme.bits, "[gptq] zero point ", from_zeros[at],
+             " of output ", r, ", group ", g, " has no ", q.scheme.bits, "-bit field");
+      out.put(static_cast<std::uint32_t>(field));
+    }
+  }
+}
+
+Packed pack(const Quantized& q, const Format& format, int stored) {
+  const std::string refusal = refuses(q.scheme, q.rows, q.cols);
+  ensure(refusal.empty(), "[", format.name, "] ", refusal);
+  const std::int64_t groups = group_count(q.scheme, q.cols);
+  ensure(q.codes.shape() == Shape({q.rows, q.cols}) &&
+             q.scales.shape() == Shape({q.rows, groups}) &&
+             q.zeros.shape() == Shape({q.rows, groups}),
+         "[", format.name, "] codes ", q.codes.shape(), ", scales ", q.scales.shape(), ", zeros ",
+         q.zeros.shape(), " for ", q.rows, " x ", q.cols, " in ", groups, " groups");
+  Packed p{.format = &format, .scheme = q.scheme, .rows = q.rows, .cols = q.cols};
+  for (const PartInfo& part : parts(q.scheme, q.rows, q.cols))
+    p.parts.emplace(part.name, Tensor(part.shape, part.dtype));
+  pack_codes(q, p.parts.at("qweight"));
+  pack_groups(q, stored, p.parts.at("qzeros"), p.parts.at("scales"));
+  auto index = p.parts.at("g_idx").data<std::int32_t>();
+  const std::int64_t group_size = q.scheme.group_size == -1 ? q.cols : q.scheme.group_size;
+  for (std::int64_t c = 0; c < q.cols; ++c)
+    index[static_cast<std::size_t>(c)] =
+        q.group_index ? q.group_index.data<std::int32_t>()[static_cast<std::size_t>(c)]
+                      : static_cast<std::int32_t>(c / group_size);
+  return p;
+}
+
+Packed pack_v1(const Quantized& q) { return pack(q, gptq_v1, 1); }
+Packed pack_v2(const Quantized& q) { return pack(q, gptq_v2, 0); }
+
+// g_idx, or an empty tensor where it is consecutive.
+Tensor group_index(const Packed& p, std::int64_t groups) {
+  const Tensor& stored = p.parts.at("g_idx");
+  const auto index = stored.data<std::int32_t>();
+  const std::int64_t group_size = p.scheme.group_size == -1 ? p.cols : p.scheme.group_size;
+  bool consecutive = true;
+  for (std::int64_t c = 0; c < p.cols; ++c) {
+    const std::int64_t g = index[static_cast<std::size_t>(c)];
+    ensure_file(g >= 0 && g < groups, "[gptq] g_idx of input ", c, " is ", g, " of ", groups,
+                " groups");
+    consecutive = consecutive && g == c / group_size;
+  }
+  return consecutive ? Tensor() : stored;
+}
+
+void unpack_zeros(const Packed& p, std::int64_t row, int stored, Quantized& q) {
+  const Tensor& qzeros = p.parts.at("qzeros");
+  const std::int64_t groups = q.zeros.dim(1);
+  auto zeros = q.zeros.data<float>();
+  // The stream is entered at the last whole word at or before `row`.
+  const std::int64_t unit = q.scheme.bits == 3 ? word_bits : word_bits / q.scheme.bits;
+  const std::int64_t entry = row / unit * unit;
+  for (std::int64_t g = 0; g < groups; ++g) {
+    FieldReader in(words(qzeros) + g * qzeros.dim(1) + entry * q.scheme.bits / word_bits, 1,
+                   q.scheme.bits);
+    for (std::int64_t r = entry; r < row; ++r) in.get();
+    for (std::int64_t r = 0; r < q.rows; ++r)
+      zeros[static_cast<std::size_t>(r * groups + g)] = static_cast<float>(in.get()) + stored;
+  }
+}
+
+Quantized unpack(const Packed& p, std::int64_t row, std::int64_t rows, int stored) {
+  ensure(row >= 0 && rows >= 0 && row <= p.rows && rows <= p.rows - row, "[gptq] rows ", row,
+         " to ", row + rows, " of ", p.rows);
+  const std::int64_t groups = group_count(p.scheme, p.cols);
+  Quantized q{.scheme = p.scheme,
+              .rows = rows,
+              .cols = p.cols,
+              .codes = Tensor::raw({rows, p.cols}, DType::u8),
+              .scales = Tensor::raw({rows, groups}),
+              .zeros = Tensor::raw({rows, groups}),
+              .group_index = group_index(p, groups)};
+  const Tensor& qweight = p.parts.at("qweight");
+  std::uint8_t* codes = q.codes.data<std::uint8_t>().data();
+  parallel_for(rows, tile, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      FieldReader in(words(qweight) + row + r, p.rows, p.scheme.bits);
+      for (std::int64_t c = 0; c < p.cols; ++c)
+        codes[r * p.cols + c] = static_cast<std::uint8_t>(in.get());
+    }
+  });
+  const auto from = p.parts.at("scales").data<Half>();
+  auto scales = q.scales.data<float>();
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t g = 0; g < groups; ++g)
+      scales[static_cast<std::size_t>(r * groups + g)] =
+          to_float(from[static_cast<std::size_t>(g * p.rows + row + r)]);
+  unpack_zeros(p, row, stored, q);
+  return q;
+}
+
+Quantized unpack_v1(const Packed& p, std::int64_t row, std::int64_t rows) {
+  return unpack(p, row, rows, 1);
+}
+Quantized unpack_v2(const Packed& p, std::int64_t row, std::int64_t rows) {
+  return unpack(p, row, rows, 0);
+}
+
+}  // namespace
+
+constinit const Format gptq_v1 = {
+    .name = "gptq",
+    .summary = "AutoGPTQ's layout, zero points stored minus one: what every reader knows",
+    .refuses = refuses,
+    .snap = snap_v1,
+    .pack = pack_v1,
+    .unpack = unpack_v1,
+    .parts = parts,
+    .scale_type = DType::f16,
+    .lowest_zero = 1};
+
+constinit const Format gptq_v2 = {
+    .name = "gptq_v2",
+    .summary = "the same with zero points as they are: for asymmetric grids",
+    .refuses = refuses,
+    .snap = snap_v2,
+    .pack = pack_v2,
+    .unpack = unpack_v2,
+    .parts = parts,
+    .scale_type = DType::f16,
+    .lowest_zero = 0};
+
+}  // namespace quaver
