@@ -1,0 +1,81 @@
+// The kernels for AVX-512 F, BW, VL and DQ. Includes no C++ standard header: see kernels/README.md.
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "kernels/cpu/kernels.h"
+
+namespace quaver::cpu {
+namespace {
+
+using F = __m512;
+using I = __m512i;
+constexpr int64_t W = 16;
+
+// 24 sums, 2 of w and a broadcast: 27 of the 32 registers.
+#define TILE_ROWS 12
+#define QUAVER_TILE_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+
+F zero() { return _mm512_setzero_ps(); }
+F all(float v) { return _mm512_set1_ps(v); }
+F load(const float* p) { return _mm512_loadu_ps(p); }
+void store(float* p, F v) { _mm512_storeu_ps(p, v); }
+F plus(F a, F b) { return _mm512_add_ps(a, b); }
+F minus(F a, F b) { return _mm512_sub_ps(a, b); }
+F times(F a, F b) { return _mm512_mul_ps(a, b); }
+F over(F a, F b) { return _mm512_div_ps(a, b); }
+F multiply_add(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+F larger(F a, F b) { return _mm512_max_ps(a, b); }   // b if either is NaN
+F smaller(F a, F b) { return _mm512_min_ps(a, b); }  // b if either is NaN
+F negative(F a) { return _mm512_xor_ps(a, all(-0.0f)); }
+F absolute(F a) { return _mm512_andnot_ps(all(-0.0f), a); }
+F round_to_int(F a) {
+  return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+F where_less(F a, F b, F yes, F no) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
+}
+F scale2(F a, F n) { return _mm512_scalef_ps(a, n); }  // a * 2^n
+
+__mmask16 first_lanes(int64_t n) {
+  return n >= W ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1u << n) - 1);
+}
+F load_some(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
+void store_some(float* p, F v, int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), v); }
+
+F from_half(const uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+F from_brain(const uint16_t* p) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(
+      _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
+}
+
+float sum(F v) { return _mm512_reduce_add_ps(v); }
+float highest(F v) { return _mm512_reduce_max_ps(v); }
+double sum4(__m256d v) {
+  const __m128d s = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
+}
+
+I all_int(int v) { return _mm512_set1_epi32(v); }
+I load_int(const uint32_t* p) { return _mm512_loadu_si512(p); }
+I load_some_int(const uint32_t* p, int64_t n) {
+  return _mm512_maskz_loadu_epi32(first_lanes(n), p);
+}
+I masked(I a, I b) { return _mm512_and_si512(a, b); }
+I both(I a, I b) { return _mm512_or_si512(a, b); }
+I shift_down(I a, int n) { return _mm512_srl_epi32(a, _mm_cvtsi32_si128(n)); }
+I shift_up(I a, int n) { return _mm512_sll_epi32(a, _mm_cvtsi32_si128(n)); }
+F to_float(I a) { return _mm512_cvtepi32_ps(a); }
+
+#include "kernels/cpu/gemm.inl"
+#include "kernels/cpu/gptq.inl"
+#include "kernels/cpu/plain.inl"
+#include "kernels/cpu/rows.inl"
+#include "kernels/cpu/table.inl"
+
+}  // namespace
+
+void use_avx512(Kernels& k) { fill(k); }
+
+}  // namespace quaver::cpu
