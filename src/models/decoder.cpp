@@ -1,0 +1,58 @@
+#include "models/decoder.h"
+
+namespace quaver {
+namespace {
+
+class Mover final : public Visitor {
+ public:
+  explicit Mover(Device device) : device_(device) {}
+  void parameter(const std::string&, Tensor& t, const Shape&) override { t = moved_to(t, device_); }
+  void linear(const std::string&, Linear& l) override {
+    l.weight = moved_to(l.weight, device_);
+    l.bias = moved_to(l.bias, device_);
+  }
+
+ private:
+  Device device_;
+};
+
+}  // namespace
+
+Decoder::Decoder(const Arch& arch, Config config)
+    : arch_(&arch), config_(std::move(config)), ends_(arch.ends(config_)) {
+  for (int i = 0; i < config_.layers; ++i) blocks_.push_back(arch.block(config_, i));
+}
+
+std::string Decoder::block_name(int i) const { return text(arch_->blocks, '.', i); }
+
+void Decoder::visit(Visitor& v) {
+  ends_->visit(v);
+  for (int i = 0; i < layers(); ++i) v(block_name(i), block(i));
+}
+
+Tensor Decoder::forward(const Tensor& ids, Step& step, std::vector<Tensor>* hidden) {
+  Tensor x = ends_->embed(ids, step);
+  for (int i = 0; i < layers(); ++i) {
+    if (hidden) hidden->push_back(x);
+    step.layer = i;
+    x = block(i).forward(x, step);
+  }
+  x = ends_->norm(x);
+  if (hidden) hidden->push_back(x);
+  return x;
+}
+
+KvCache Decoder::new_cache(std::int64_t capacity, Device device) const {
+  KvCache cache;
+  const Shape shape({capacity, config_.kv_heads * config_.head_dim});
+  for (std::int64_t i = 0; i < config_.layers; ++i)
+    cache.layers.push_back({empty_on(device, shape), empty_on(device, shape)});
+  return cache;
+}
+
+void move_to(Decoder& decoder, Device device) {
+  Mover mover(device);
+  decoder.visit(mover);
+}
+
+}  // namespace quaver

@@ -1,0 +1,97 @@
+#include "nn/attention.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+namespace quaver {
+namespace {
+
+Tensor random_tensor(Shape shape, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  Tensor t(shape);
+  for (float& v : t.data<float>()) v = normal(random);
+  return t;
+}
+
+Tensor positions(std::int64_t from, std::int64_t count) {
+  Tensor t({count}, DType::i32);
+  for (std::int64_t i = 0; i < count; ++i)
+    t.data<std::int32_t>()[i] = static_cast<std::int32_t>(from + i);
+  return t;
+}
+
+TEST(AlibiSlopes, PowersOfTwoAndBetween) {
+  const Tensor eight = alibi_slopes(8);
+  for (int h = 0; h < 8; ++h) EXPECT_FLOAT_EQ(eight.data<float>()[h], std::exp2f(-(h + 1.0f)));
+  // Twelve heads: those of eight, then every other one of sixteen.
+  const Tensor twelve = alibi_slopes(12);
+  for (int h = 0; h < 8; ++h) EXPECT_EQ(twelve.data<float>()[h], eight.data<float>()[h]);
+  for (int h = 0; h < 4; ++h)
+    EXPECT_FLOAT_EQ(twelve.data<float>()[8 + h], std::exp2f(-0.5f * (2 * h + 1)));
+}
+
+TEST(SplitHeads, UndoesTheInterleaving) {
+  const Tensor x = random_tensor({2, 3 * 3 * 4}, 1);
+  const Qkv s = split_heads(x, 3, 4);
+  for (int r = 0; r < 2; ++r)
+    for (int h = 0; h < 3; ++h)
+      for (int d = 0; d < 4; ++d) {
+        const float* head = x.data<float>().data() + r * 36 + h * 12;
+        EXPECT_EQ(s.q.data<float>()[r * 12 + h * 4 + d], head[d]);
+        EXPECT_EQ(s.k.data<float>()[r * 12 + h * 4 + d], head[4 + d]);
+        EXPECT_EQ(s.v.data<float>()[r * 12 + h * 4 + d], head[8 + d]);
+      }
+  EXPECT_THROW(split_heads(x, 4, 4), Error);
+}
+
+// Token by token through a cache, and two sequences side by side, equal one pass over each.
+TEST(SelfAttention, CacheAndBatchEqualOnePass) {
+  const SelfAttention attention{.shape = {.heads = 4, .kv_heads = 2, .head_dim = 8, .scale = 0.35f},
+                                .rope = make_rope(8, 1e4)};
+  const Tensor q = random_tensor({9, 32}, 1), k = random_tensor({9, 16}, 2),
+               v = random_tensor({9, 16}, 3);
+  Step whole{.sequences = {{.rows = 9}}, .positions = positions(0, 9)};
+  const Tensor expected = attention(q, k, v, whole);
+
+  KvCache cache;
+  cache.layers.resize(1);
+  std::int64_t at = 0;
+  for (const std::int64_t rows : {4, 1, 1, 3}) {
+    Step step{.sequences = {{.rows = rows, .cache = &cache}}, .positions = positions(at, rows)};
+    const Tensor y =
+        attention(q.rows(at, at + rows), k.rows(at, at + rows), v.rows(at, at + rows), step);
+    for (std::int64_t i = 0; i < y.size(); ++i)
+      EXPECT_NEAR(y.data<float>()[i], expected.data<float>()[at * 32 + i], 2e-6);
+    at += rows;
+    cache.length += rows;
+  }
+
+  Step both{.sequences = {{.rows = 5}, {.rows = 4}}, .positions = positions(0, 9)};
+  const Tensor y = attention(q, k, v, both);
+  Step second{.sequences = {{.rows = 4}}, .positions = positions(5, 4)};
+  const Tensor alone = attention(q.rows(5, 9), k.rows(5, 9), v.rows(5, 9), second);
+  for (std::int64_t i = 0; i < 5 * 32; ++i)
+    EXPECT_NEAR(y.data<float>()[i], expected.data<float>()[i], 2e-6);
+  for (std::int64_t i = 0; i < alone.size(); ++i)
+    EXPECT_NEAR(y.data<float>()[5 * 32 + i], alone.data<float>()[i], 2e-6);
+
+  Step wrong{.sequences = {{.rows = 5}}, .positions = positions(0, 9)};
+  EXPECT_THROW(attention(q, k, v, wrong), Error);
+}
+
+TEST(Rope, FrequenciesAndTables) {
+  const Rope rope = make_rope(8, 10000);
+  for (int i = 0; i < 4; ++i)
+    EXPECT_NEAR(rope.inverse_frequencies.data<float>()[i], std::pow(10000.0, -i / 4.0), 1e-7);
+  Step step{.positions = positions(100, 2)};
+  const RopeTables& tables = step.rope(rope.inverse_frequencies, 1);
+  EXPECT_NEAR(tables.cos.data<float>()[4], std::cos(101.0), 1e-5);
+  // Equal frequencies of another block share the tables.
+  EXPECT_TRUE(step.rope(make_rope(8, 10000).inverse_frequencies, 1).cos.id() == tables.cos.id());
+}
+
+}  // namespace
+}  // namespace quaver

@@ -1,0 +1,43 @@
+#pragma once
+// The usual ends of a decoder: token (and position) embedding, final norm, head.
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "nn/module.h"
+
+namespace quaver {
+
+using Norm = std::variant<LayerNorm, RmsNorm>;
+
+// The fields are data, so that a family only fills in names and sizes.
+class StandardEnds final : public Ends {
+ public:
+  struct Layout {
+    std::int64_t hidden = 0, vocab = 0;
+    std::string embedding;             // module name, e.g. "model.embed_tokens"
+    std::string positions;             // learned positions; empty: none
+    std::int64_t position_rows = 0;    // rows of that table
+    std::int64_t position_offset = 0;  // added to each position (OPT: 2)
+    std::string embedding_norm;        // empty: none
+    std::optional<Norm> embedding_norm_kind;
+    std::string final_norm;  // empty: none
+    std::optional<Norm> final_norm_kind;
+    std::string head;  // module name, e.g. "lm_head"
+    bool head_bias = false;
+    bool tied_head = false;  // the head shows the embedding table
+  };
+  explicit StandardEnds(Layout layout);
+
+  void visit(Visitor& v) override;
+  Tensor embed(const Tensor& ids, Step& step) override;
+  Tensor norm(const Tensor& x) override;
+  Tensor logits(const Tensor& normed, Step& step) override;
+
+ private:
+  Layout layout_;
+  Tensor table_, positions_;
+  Linear head_;
+};
+
+}  // namespace quaver

@@ -1,0 +1,98 @@
+#pragma once
+// Modules: what a block is made of. A module lists its parameters once, in visit(), under their
+// checkpoint names; loading, saving, counting, moving and quantizing are all visitors.
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "nn/step.h"
+#include "ops/ops.h"
+
+namespace quaver {
+
+struct Linear;
+
+class Visitor {
+ public:
+  virtual ~Visitor() = default;
+  // A norm gain, a bias, an embedding table. `shape` is what the model expects.
+  virtual void parameter(const std::string& name, Tensor& t, const Shape& shape) = 0;
+  // A linear; `name` is the module's, without ".weight". Its bias, if any, belongs to it.
+  virtual void linear(const std::string& name, Linear& l) = 0;
+
+  template <class Module>
+  void operator()(std::string_view name, Module& module) {
+    const Scope scope(*this, name);
+    if constexpr (std::is_same_v<Module, Linear>)
+      linear(path_, module);
+    else
+      module.visit(*this);
+  }
+  void operator()(std::string_view name, Tensor& t, const Shape& shape) {
+    const Scope scope(*this, name);
+    parameter(path_, t, shape);
+  }
+
+ private:
+  struct Scope {
+    Scope(Visitor& v, std::string_view name) : visitor(v), outer(v.path_.size()) {
+      if (!v.path_.empty() && !name.empty()) v.path_ += '.';
+      v.path_ += name;
+    }
+    ~Scope() { visitor.path_.resize(outer); }
+    Visitor& visitor;
+    std::size_t outer;
+  };
+  std::string path_;
+};
+
+struct Linear {
+  std::int64_t outputs = 0, inputs = 0;
+  bool has_bias = false;
+  Weight weight;
+  Tensor bias;  // f32 [outputs]; empty without a bias
+
+  // x f32 [m, inputs] -> f32 [m, outputs]
+  Tensor operator()(const Tensor& x, Step& step) const;
+};
+
+struct LayerNorm {
+  std::int64_t size = 0;
+  float eps = 1e-5f;
+  bool has_bias = true;
+  Tensor weight, bias;
+
+  void visit(Visitor& v);
+  Tensor operator()(const Tensor& x) const { return layer_norm(x, weight, bias, eps); }
+};
+
+struct RmsNorm {
+  std::int64_t size = 0;
+  float eps = 1e-6f;
+  Tensor weight;
+
+  void visit(Visitor& v);
+  Tensor operator()(const Tensor& x) const { return rms_norm(x, weight, eps); }
+};
+
+// One repeated layer of a decoder.
+class Block {
+ public:
+  virtual ~Block() = default;
+  virtual void visit(Visitor& v) = 0;
+  virtual Tensor forward(const Tensor& x, Step& step) = 0;  // x f32 [rows, hidden]
+};
+
+// What stands before the first block and after the last one.
+class Ends {
+ public:
+  virtual ~Ends() = default;
+  virtual void visit(Visitor& v) = 0;
+  virtual Tensor embed(const Tensor& ids, Step& step) = 0;      // i32 [rows] -> f32 [rows, hidden]
+  virtual Tensor norm(const Tensor& x) = 0;                     // after the last block
+  virtual Tensor logits(const Tensor& normed, Step& step) = 0;  // -> f32 [rows, vocabulary]
+};
+
+}  // namespace quaver

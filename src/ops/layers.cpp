@@ -1,0 +1,148 @@
+// Norms, embeddings, rotary positions, attention and element-wise ops.
+#include "ops/dispatch.h"
+#include "ops/ops.h"
+
+namespace quaver {
+namespace {
+
+void check_rows(std::string_view op, const Tensor& x) {
+  ensure(x.shape().rank() == 2 && x.dtype() == DType::f32, "[", op, "] x is ", x.shape(), " ",
+         x.dtype(), ", expected f32 [rows, columns]");
+}
+
+void check_vector(std::string_view op, std::string_view what, const Tensor& v, std::int64_t size) {
+  ensure(!v || (v.shape() == Shape({size}) && v.dtype() == DType::f32), "[", op, "] ", what, " is ",
+         v.shape(), " ", v.dtype(), ", expected f32 [", size, "]");
+}
+
+Tensor norm(std::string_view op, void (*DeviceOps::*entry)(Stream, const NormArgs&),
+            const Tensor& x, const Tensor& gain, const Tensor& bias, float eps) {
+  check_rows(op, x);
+  check_vector(op, "gain", gain, x.dim(1));
+  check_vector(op, "bias", bias, x.dim(1));
+  Tensor y = empty_on(x.device(), x.shape());
+  dispatch<NormArgs>(x.device(), op, entry, {.rows = x.dim(0), .cols = x.dim(1), .eps = eps},
+                     {{&NormArgs::x, &x},
+                      {&NormArgs::gain, &gain},
+                      {&NormArgs::bias, &bias},
+                      {&NormArgs::y, &y, true}});
+  return y;
+}
+
+Tensor activate(const Tensor& x, Activation function, const Tensor& gate) {
+  ensure(!gate || gate.shape() == x.shape(), "[activation] gate ", gate.shape(), " for x ",
+         x.shape());
+  Tensor y = empty_on(x.device(), x.shape());
+  dispatch<ActivationArgs>(
+      x.device(), "activation", &DeviceOps::activation, {.size = x.size(), .function = function},
+      {{&ActivationArgs::x, &x}, {&ActivationArgs::gate, &gate}, {&ActivationArgs::y, &y, true}});
+  return y;
+}
+
+}  // namespace
+
+Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias, float eps) {
+  return norm("layer_norm", &DeviceOps::layer_norm, x, gain, bias, eps);
+}
+
+Tensor rms_norm(const Tensor& x, const Tensor& gain, float eps) {
+  return norm("rms_norm", &DeviceOps::rms_norm, x, gain, {}, eps);
+}
+
+Tensor gather(const Tensor& table, const Tensor& index) {
+  ensure(table.shape().rank() == 2, "[gather] table ", table.shape(), " must have rank 2");
+  ensure(index.shape().rank() == 1 && index.dtype() == DType::i32, "[gather] index is ",
+         index.shape(), " ", index.dtype(), ", expected i32 [rows]");
+  const Tensor host_index = on_host(index);
+  for (const std::int32_t i : host_index.data<std::int32_t>())
+    ensure(i >= 0 && i < table.dim(0), "[gather] index ", i, " in a table of ", table.dim(0),
+           " rows");
+  const Tensor placed = moved_to(index, table.device());
+  Tensor y = empty_on(table.device(), {index.dim(0), table.dim(1)});
+  dispatch<GatherArgs>(
+      table.device(), "gather", &DeviceOps::gather,
+      {.rows = y.dim(0), .cols = y.dim(1), .table_rows = table.dim(0), .type = table.dtype()},
+      {{&GatherArgs::table, &table}, {&GatherArgs::index, &placed}, {&GatherArgs::y, &y, true}});
+  return y;
+}
+
+Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, std::int64_t head_dim,
+            bool interleaved) {
+  check_rows("rope", x);
+  const Shape table({x.dim(0), cos.dim(-1)});
+  ensure(cos.shape() == table && sin.shape() == table && head_dim > 0 && x.dim(1) % head_dim == 0 &&
+             2 * cos.dim(1) <= head_dim,
+         "[rope] x ", x.shape(), " with heads of ", head_dim, ", cos ", cos.shape(), ", sin ",
+         sin.shape());
+  Tensor y = empty_on(x.device(), x.shape());
+  dispatch<RopeArgs>(x.device(), "rope", &DeviceOps::rope,
+                     {.rows = x.dim(0),
+                      .heads = x.dim(1) / head_dim,
+                      .head_dim = head_dim,
+                      .half = cos.dim(1),
+                      .interleaved = interleaved},
+                     {{&RopeArgs::x, &x},
+                      {&RopeArgs::cos, &cos},
+                      {&RopeArgs::sin, &sin},
+                      {&RopeArgs::y, &y, true}});
+  return y;
+}
+
+void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask,
+               const Tensor& slopes, const AttentionShape& s, Tensor& y) {
+  check_rows("attention", q);
+  const std::int64_t rows = q.dim(0), keys = k.dim(0);
+  ensure(s.heads > 0 && s.kv_heads > 0 && s.heads % s.kv_heads == 0, "[attention] ", s.heads,
+         " heads over ", s.kv_heads, " key heads");
+  const Shape key_shape({keys, s.kv_heads * s.head_dim});
+  ensure(q.dim(1) == s.heads * s.head_dim && y.shape() == q.shape() && k.shape() == key_shape &&
+             v.shape() == key_shape && keys >= rows,
+         "[attention] q ", q.shape(), ", k ", k.shape(), ", v ", v.shape(), ", y ", y.shape(),
+         " for ", s.heads, " heads of ", s.head_dim);
+  ensure(!mask || (mask.size() == keys && mask.dtype() == DType::u8), "[attention] mask of ",
+         mask.size(), " for ", keys, " keys");
+  check_vector("attention", "slopes", slopes, s.heads);
+  if (rows == 0) return;
+  const Tensor placed_mask = moved_to(mask, q.device());
+  const Tensor placed_slopes = moved_to(slopes, q.device());
+  dispatch<AttentionArgs>(q.device(), "attention", &DeviceOps::attention,
+                          {.rows = rows,
+                           .keys = keys,
+                           .heads = s.heads,
+                           .kv_heads = s.kv_heads,
+                           .head_dim = s.head_dim,
+                           .scale = s.scale},
+                          {{&AttentionArgs::q, &q},
+                           {&AttentionArgs::k, &k},
+                           {&AttentionArgs::v, &v},
+                           {&AttentionArgs::mask, &placed_mask},
+                           {&AttentionArgs::slopes, &placed_slopes},
+                           {&AttentionArgs::y, &y, true}});
+}
+
+Tensor activation(const Tensor& x, Activation function) { return activate(x, function, {}); }
+
+Tensor gated(const Tensor& x, Activation function, const Tensor& gate) {
+  return activate(x, function, gate);
+}
+
+Tensor operator+(const Tensor& a, const Tensor& b) {
+  ensure(a.shape() == b.shape(), "[add] ", a.shape(), " and ", b.shape());
+  Tensor y = empty_on(a.device(), a.shape());
+  dispatch<AddArgs>(a.device(), "add", &DeviceOps::add, {.size = a.size()},
+                    {{&AddArgs::a, &a}, {&AddArgs::b, &b}, {&AddArgs::y, &y, true}});
+  return y;
+}
+
+Tensor columns(const Tensor& x, std::int64_t begin, std::int64_t count) {
+  check_rows("columns", x);
+  ensure(begin >= 0 && count >= 0 && begin + count <= x.dim(1), "[columns] ", begin, " + ", count,
+         " of ", x.shape());
+  Tensor y = empty_on(x.device(), {x.dim(0), count});
+  dispatch<ColumnsArgs>(x.device(), "columns", &DeviceOps::columns,
+                        {.rows = x.dim(0), .cols = x.dim(1), .begin = begin, .count = count},
+                        {{&ColumnsArgs::x, &x}, {&ColumnsArgs::y, &y, true}});
+  return y;
+}
+
+}  // namespace quaver
