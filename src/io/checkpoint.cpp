@@ -1,0 +1,121 @@
+// A checkpoint directory as a TensorSource.
+#include "io/checkpoint.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+#include "core/file.h"
+#include "io/safetensors_header.h"
+#include "io/shard_index.h"
+
+namespace quaver {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view file_name = "model.safetensors";
+constexpr std::string_view index_ending = ".safetensors.index.json";
+
+class ShardedSource final : public TensorSource {
+ public:
+  ShardedSource(const fs::path& directory, const fs::path& index_file) : index_file_(index_file) {
+    const std::string where = index_file.string();
+    const ShardIndex index = parse_shard_index(read_file(index_file, max_index_bytes), where);
+    for (const auto& [file, names] : index.files)
+      ensure_file(fs::exists(directory / file), where, ": the file ", file, " with ", names.size(),
+                  " tensors (", printable(*names.begin()), ", ...) is missing");
+    for (const auto& [file, names] : index.files) {
+      shards_.push_back(open_safetensors(directory / file));
+      const auto found = shards_.back()->tensors();
+      check_shard(index, file, found, where);
+      for (const TensorInfo& tensor : found) places_.emplace_back(tensor, shards_.size() - 1);
+    }
+    // No name occurs twice: every shard holds what the index says, and that is a map.
+    std::ranges::sort(
+        places_, {}, [](const auto& place) -> auto& { return place.first.name; });
+    for (const auto& [info, shard] : places_) infos_.push_back(info);
+  }
+
+  std::span<const TensorInfo> tensors() const override { return infos_; }
+
+  const TensorInfo* find(std::string_view name) const override {
+    const auto it = std::ranges::lower_bound(infos_, name, {}, &TensorInfo::name);
+    return it != infos_.end() && it->name == name ? &*it : nullptr;
+  }
+
+  Tensor read(std::string_view name) const override {
+    const TensorInfo* const info = find(name);
+    ensure_file(info != nullptr, index_file_.string(), ": no tensor ", printable(name));
+    return shards_[places_[static_cast<std::size_t>(info - infos_.data())].second]->read(name);
+  }
+
+ private:
+  fs::path index_file_;
+  std::vector<std::unique_ptr<TensorSource>> shards_;
+  std::vector<std::pair<TensorInfo, std::size_t>> places_;  // sorted by name
+  std::vector<TensorInfo> infos_;                           // the same
+};
+
+// File names in the directory, sorted.
+std::vector<std::string> listing(const fs::path& directory) {
+  std::error_code error;
+  std::vector<std::string> names;
+  for (auto it = fs::directory_iterator(directory, error); !error && it != fs::directory_iterator();
+       it.increment(error))
+    names.push_back(it->path().filename().string());
+  if (error) fail(Fault::io, directory.string(), ": cannot list: ", error.message());
+  std::ranges::sort(names);
+  return names;
+}
+
+// AutoGPTQ's gptq_model-4bit-128g with one of the two endings; empty if there is none.
+std::string autogptq_file(const fs::path& directory, const std::vector<std::string>& names,
+                          std::string_view ending) {
+  std::string found;
+  for (const std::string& name : names) {
+    if (!name.starts_with("gptq_model-") || !name.ends_with(ending) ||
+        name.find("-of-") != std::string::npos)
+      continue;
+    ensure_file(found.empty(), directory.string(), ": both ", found, " and ", name,
+                " are there; quaver cannot tell which one is meant");
+    found = name;
+  }
+  return found;
+}
+
+[[noreturn]] void nothing_found(const fs::path& directory, const std::vector<std::string>& names) {
+  const auto pickle = std::ranges::find_if(names, [](const std::string& name) {
+    return name.ends_with(".bin") || name.ends_with(".pt") || name.ends_with(".pth");
+  });
+  const std::string looked_for = text(directory.string(), ": no weights: looked for ", file_name,
+                                      ", model", index_ending, " and gptq_model-*.safetensors");
+  if (pickle != names.end())
+    fail(Fault::unsupported, looked_for, "; found ", *pickle,
+         ", a PyTorch file, which quaver does not read: convert it to safetensors first");
+  fail(Fault::bad_file, looked_for);
+}
+
+}  // namespace
+
+std::unique_ptr<TensorSource> open_checkpoint(const fs::path& directory) {
+  std::error_code error;
+  const fs::file_status status = fs::status(directory, error);
+  if (!fs::exists(status)) fail(Fault::io, directory.string(), ": no such directory");
+  ensure_file(fs::is_directory(status), directory.string(),
+              ": is a file, expected a checkpoint directory");
+  const std::vector<std::string> names = listing(directory);
+  const auto has = [&](const std::string& name) { return std::ranges::binary_search(names, name); };
+  if (has(std::string(file_name))) return open_safetensors(directory / file_name);
+  std::string index = "model" + std::string(index_ending);
+  if (!has(index)) {
+    if (const auto single = autogptq_file(directory, names, ".safetensors"); !single.empty())
+      return open_safetensors(directory / single);
+    index = autogptq_file(directory, names, index_ending);
+  }
+  if (!index.empty()) return std::make_unique<ShardedSource>(directory, directory / index);
+  nothing_found(directory, names);
+}
+
+}  // namespace quaver
