@@ -1,0 +1,203 @@
+// Pre-tokenizers of tokenizer.json.
+#include <algorithm>
+
+#include "text/pipeline.h"
+#include "text/utf8.h"
+
+namespace quaver::tokens {
+namespace {
+
+// Rewrites every word by `rewrite(word, begins_text, out)`, which appends its new form to `out`.
+template <class Rewrite>
+void rewrite_words(Words& words, Rewrite rewrite) {
+  std::string out;
+  out.reserve(words.text.size() + words.text.size() / 8);
+  for (Span& span : words.spans) {
+    const bool begins_text = words.at_start && span.begin == 0;
+    const std::size_t begin = out.size();
+    rewrite(std::string_view(words.text).substr(span.begin, span.end - span.begin), begins_text,
+            out);
+    span = {begin, out.size()};
+  }
+  words.text = std::move(out);
+}
+
+// Splits every word by `split(word, pieces)`, which appends spans relative to the word.
+template <class Split>
+void split_words(Words& words, Split split) {
+  std::vector<Span> out, pieces;
+  for (const Span span : words.spans) {
+    pieces.clear();
+    split(std::string_view(words.text).substr(span.begin, span.end - span.begin), pieces);
+    for (const Span piece : pieces) {
+      if (piece.begin < piece.end) {
+        out.push_back({span.begin + piece.begin, span.begin + piece.end});
+      }
+    }
+  }
+  words.spans = std::move(out);
+}
+
+enum class Behavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
+
+struct BehaviorName {
+  std::string_view name;
+  Behavior behavior;
+};
+constexpr BehaviorName behaviors[] = {
+    {"Removed", Behavior::removed},
+    {"Isolated", Behavior::isolated},
+    {"MergedWithPrevious", Behavior::merged_with_previous},
+    {"MergedWithNext", Behavior::merged_with_next},
+    {"Contiguous", Behavior::contiguous},
+};
+
+struct Part {
+  Span span;
+  bool match;
+};
+
+// The word as alternating matches and gaps; with `invert` the gaps count as matches.
+std::vector<Part> parts_of(std::string_view word, const Finder& find, bool invert) {
+  std::vector<Part> parts;
+  std::size_t at = 0;
+  for (std::optional<Span> hit; (hit = find(word, at)); at = hit->end) {
+    if (hit->begin > at) parts.push_back({{at, hit->begin}, invert});
+    parts.push_back({*hit, !invert});
+  }
+  if (at < word.size()) parts.push_back({{at, word.size()}, invert});
+  return parts;
+}
+
+void split_by(std::string_view word, const Finder& find, Behavior behavior, bool invert,
+              std::vector<Span>& pieces) {
+  std::vector<Part> parts = parts_of(word, find, invert);
+  const bool backwards = behavior == Behavior::merged_with_next;
+  if (backwards) std::reverse(parts.begin(), parts.end());
+  bool previous_match = false;
+  for (const Part& part : parts) {
+    bool join = false;
+    switch (behavior) {
+      case Behavior::removed:
+        if (part.match) continue;
+        break;
+      case Behavior::isolated:
+        break;
+      case Behavior::contiguous:
+        join = part.match == previous_match;
+        break;
+      case Behavior::merged_with_previous:
+      case Behavior::merged_with_next:
+        join = part.match && !previous_match;
+        break;
+    }
+    previous_match = part.match;
+    if (join && !pieces.empty()) {
+      (backwards ? pieces.back().begin : pieces.back().end) =
+          backwards ? part.span.begin : part.span.end;
+    } else {
+      pieces.push_back(part.span);
+    }
+  }
+  if (backwards) std::reverse(pieces.begin(), pieces.end());
+}
+
+PreTokenizer read_split(const Json& object, std::string_view where) {
+  ensure_file(object.contains("pattern"), where, ": Split has no pattern");
+  const Finder find = finder_of(read_pattern(object["pattern"], where), where);
+  const std::string name = json_string(object, "behavior", where);
+  const auto row = std::find_if(std::begin(behaviors), std::end(behaviors),
+                                [&](const BehaviorName& b) { return b.name == name; });
+  ensure_file(row != std::end(behaviors), where, ": unknown Split behavior '", name,
+              "'; known: Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous");
+  const bool invert = json_bool(object, "invert", where, false);
+  return [find, behavior = row->behavior, invert](Words& words) {
+    split_words(words, [&](std::string_view word, std::vector<Span>& pieces) {
+      split_by(word, find, behavior, invert, pieces);
+    });
+  };
+}
+
+void spell_in_byte_alphabet(Words& words) {
+  if (!words.as_bytes) return;
+  words.as_bytes = false;
+  rewrite_words(words, [](std::string_view word, bool, std::string& out) {
+    for (const char c : word) out += byte_character(static_cast<unsigned char>(c));
+  });
+}
+
+PreTokenizer read_byte_level(const Json& object, std::string_view where) {
+  const bool prefix = json_bool(object, "add_prefix_space", where, true);
+  const bool use_regex = json_bool(object, "use_regex", where, true);
+  return [prefix, use_regex](Words& words) {
+    if (prefix) {
+      rewrite_words(words, [](std::string_view word, bool, std::string& out) {
+        if (word.front() != ' ') out += ' ';
+        out += word;
+      });
+    }
+    if (use_regex) {
+      split_words(words, [](std::string_view word, std::vector<Span>& pieces) {
+        for (std::size_t at = 0, end; at < word.size(); at = end) {
+          end = gpt2_word_end(word, at);
+          pieces.push_back({at, end});
+        }
+      });
+    }
+    // The model spells the words itself, once for each distinct one.
+    words.as_bytes = true;
+  };
+}
+
+PreTokenizer read_metaspace(const Json& object, std::string_view where) {
+  const std::string mark = json_string(object, "replacement", where, "▁");
+  ensure_file(!mark.empty() && character_length(mark[0]) == static_cast<int>(mark.size()), where,
+              ": Metaspace's replacement '", mark, "' is not one character");
+  const std::string scheme =
+      json_string(object, "prepend_scheme", where,
+                  json_bool(object, "add_prefix_space", where, true) ? "always" : "never");
+  ensure_file(scheme == "always" || scheme == "first" || scheme == "never", where,
+              ": unknown Metaspace prepend_scheme '", scheme, "'; known: always, first, never");
+  const bool split = json_bool(object, "split", where, true);
+  const Finder find = finder_of({mark, false}, where);
+  return [=](Words& words) {
+    rewrite_words(words, [&](std::string_view word, bool begins_text, std::string& out) {
+      const bool marked = word.front() == ' ' || word.substr(0, mark.size()) == mark;
+      const bool prepend = scheme == "always" || (scheme == "first" && begins_text);
+      if (prepend && !marked) out += mark;
+      out += replaced_all(word, " ", mark);
+    });
+    if (!split) return;
+    split_words(words, [&](std::string_view word, std::vector<Span>& pieces) {
+      split_by(word, find, Behavior::merged_with_next, false, pieces);
+    });
+  };
+}
+
+PreTokenizer read_sequence(const Json& object, std::string_view where) {
+  std::vector<PreTokenizer> steps;
+  for (const Json& step : stage_list(object, "pretokenizers", where)) {
+    steps.push_back(read_pre_tokenizer(step, where));
+  }
+  return [steps](Words& words) {
+    for (const PreTokenizer& step : steps) {
+      spell_in_byte_alphabet(words);
+      step(words);
+    }
+  };
+}
+
+constexpr StageRow<PreTokenizer> pre_tokenizers[] = {
+    {"Sequence", read_sequence},
+    {"ByteLevel", read_byte_level},
+    {"Split", read_split},
+    {"Metaspace", read_metaspace},
+};
+
+}  // namespace
+
+PreTokenizer read_pre_tokenizer(const Json& object, std::string_view where) {
+  return read_by_type(pre_tokenizers, "pre_tokenizer", object, where);
+}
+
+}  // namespace quaver::tokens

@@ -1,0 +1,67 @@
+#pragma once
+// A SentencePiece model file (sentencepiece_model.proto): its content, its normalizer and its
+// decoder. The BPE model itself is in sentencepiece_bpe.cpp.
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "text/matcher.h"
+#include "text/pipeline.h"
+
+namespace quaver::tokens {
+
+enum class PieceType {
+  normal = 1,
+  unknown = 2,
+  control = 3,
+  user_defined = 4,
+  unused = 5,
+  byte = 6
+};
+
+// A trie of replacements for the longest matching prefix: a Darts double array and a block of
+// NUL-terminated strings. Empty: replaces nothing.
+class Charsmap {
+ public:
+  Charsmap() = default;
+  // Throws Error(bad_file) if the sizes do not fit.
+  Charsmap(std::string_view blob, std::string_view where);
+
+  struct Replacement {
+    std::size_t length;  // bytes of input that it replaces; 0: no rule applies
+    std::string_view text;
+  };
+  Replacement longest(std::string_view input) const;
+
+ private:
+  std::vector<std::uint32_t> units_;
+  std::string strings_;
+};
+
+struct SentencePieceModel {
+  Vocabulary pieces;
+  std::vector<PieceType> types;  // by id
+  std::vector<float> scores;     // by id
+  Matcher user_defined;
+  std::array<std::int32_t, 256> byte_ids{};  // of byte pieces; -1: none
+  std::int32_t unknown_id = -1, bos_id = 1, eos_id = 2;
+  std::int32_t kind = 1;  // trainer_spec.model_type: 1 unigram, 2 BPE, 3 word, 4 char
+  bool byte_fallback = false;
+  bool space_is_suffix = false;
+  std::string unknown_surface = " \xE2\x81\x87 ";
+
+  Charsmap charsmap;
+  bool add_dummy_prefix = true;
+  bool remove_extra_whitespaces = true;
+  bool escape_whitespaces = true;
+};
+
+SentencePieceModel read_sentencepiece(std::string_view bytes, std::string_view where);
+
+Normalizer sentencepiece_normalizer(std::shared_ptr<const SentencePieceModel> model);
+Decoder sentencepiece_decoder(std::shared_ptr<const SentencePieceModel> model);
+std::unique_ptr<Model> sentencepiece_bpe(std::shared_ptr<const SentencePieceModel> model,
+                                         std::string_view where);
+
+}  // namespace quaver::tokens
