@@ -1,0 +1,214 @@
+#include "loading/model.h"
+
+#include <algorithm>
+#include <atomic>
+#include <set>
+
+#include "core/log.h"
+#include "core/threads.h"
+#include "io/dialect.h"
+#include "io/hf_directory.h"
+
+namespace quaver {
+namespace {
+
+constexpr std::size_t most_problems_shown = 8;
+
+// The format and scheme of a module that the checkpoint holds packed; null format: not packed.
+struct PackedPlan {
+  const Format* format = nullptr;
+  Scheme scheme;
+};
+
+PackedPlan packed_plan(const Checkpoint& c, const std::string& module) {
+  if (c.quantization.is_null()) return {};
+  const Dialect* dialect = find_dialect(c.quantization);
+  const std::optional<Scheme> scheme = dialect->scheme(c.quantization, module);
+  if (!scheme) return {};
+  const Format& format = dialect->format(c.quantization);
+  // Modules that were left out are stored plain, whether the configuration says so or not.
+  const auto parts = format.parts(*scheme, 1, 1);
+  if (!c.source->find(text(module, '.', parts.front().name))) return {};
+  return {&format, *scheme};
+}
+
+// Lists what the model needs and compares it with what is there.
+class Checker final : public Visitor {
+ public:
+  explicit Checker(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+
+  void parameter(const std::string& name, Tensor&, const Shape& shape) override {
+    need(name, shape, std::nullopt);
+  }
+  void linear(const std::string& name, Linear& l) override {
+    if (const PackedPlan plan = packed_plan(checkpoint_, name); plan.format) {
+      const std::string refusal = plan.format->refuses(plan.scheme, l.outputs, l.inputs);
+      if (!refusal.empty()) problem(text(name, ": ", refusal));
+      if (refusal.empty())
+        for (const PartInfo& part : plan.format->parts(plan.scheme, l.outputs, l.inputs))
+          need(text(name, '.', part.name), part.shape, part.dtype);
+    } else {
+      need(name + ".weight", {l.outputs, l.inputs}, std::nullopt);
+    }
+    // Old AutoGPTQ files give every packed linear a bias, of zeros.
+    if (l.has_bias)
+      need(name + ".bias", {l.outputs}, std::nullopt);
+    else if (!checkpoint_.quantization.is_null() && checkpoint_.source->find(name + ".bias"))
+      needed_.insert(name + ".bias");
+  }
+
+  bool needs(const std::string& name) const { return needed_.contains(name); }
+  // The first few are kept: a hostile config can promise millions of tensors.
+  void problem(std::string what) {
+    if (++problem_count_ <= most_problems_shown) problems_.push_back(std::move(what));
+  }
+  void throw_problems() const {
+    if (problem_count_ == 0) return;
+    std::string list;
+    for (const std::string& p : problems_) list += "\n  " + p;
+    if (problem_count_ > problems_.size())
+      list += text("\n  and ", problem_count_ - problems_.size(), " more");
+    fail(Fault::bad_file, checkpoint_.directory.string(), ": the tensors do not fit ",
+         checkpoint_.arch->name, ":", list);
+  }
+
+ private:
+  void need(const std::string& name, const Shape& shape, std::optional<DType> dtype) {
+    needed_.insert(name);
+    const TensorInfo* found = checkpoint_.source->find(name);
+    if (!found)
+      problem(text("tensor '", name, "' is missing"));
+    else if (found->shape != shape)
+      problem(text("tensor '", name, "' has shape ", found->shape, ", expected ", shape));
+    else if (dtype && found->dtype != *dtype)
+      problem(text("tensor '", name, "' holds ", found->dtype, ", expected ", *dtype));
+  }
+
+  const Checkpoint& checkpoint_;
+  std::set<std::string> needed_;
+  std::vector<std::string> problems_;
+  std::size_t problem_count_ = 0;
+};
+
+bool known_buffer(const Checkpoint& c, const std::string& name) {
+  const auto ends_with = [&](std::string_view ending) {
+    return name == ending || name.ends_with("." + std::string(ending));
+  };
+  if (c.model.tied_head && (ends_with("lm_head.weight") || ends_with("embed_out.weight")))
+    return true;
+  return c.arch->buffers && std::ranges::any_of(c.arch->buffers(), ends_with);
+}
+
+void check_names(Checkpoint& c) {
+  Checker checker(c);
+  c.arch->ends(c.model)->visit(checker);
+  for (int i = 0; i < c.model.layers; ++i) {
+    const auto block = c.arch->block(c.model, i);
+    checker(text(c.arch->blocks, '.', i), *block);
+  }
+  for (const TensorInfo& tensor : c.source->tensors()) {
+    if (checker.needs(tensor.name)) continue;
+    if (known_buffer(c, tensor.name))
+      c.ignored.push_back(tensor.name);
+    else
+      checker.problem(text("tensor '", tensor.name, "' is not part of this family"));
+  }
+  checker.throw_problems();
+}
+
+class Loader final : public Visitor {
+ public:
+  explicit Loader(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+
+  void parameter(const std::string& name, Tensor& t, const Shape& shape) override {
+    t = shape.rank() == 1 ? vector(name) : matrix(name);
+  }
+  void linear(const std::string& name, Linear& l) override {
+    if (const PackedPlan plan = packed_plan(checkpoint_, name); plan.format) {
+      Packed packed{
+          .format = plan.format, .scheme = plan.scheme, .rows = l.outputs, .cols = l.inputs};
+      for (const PartInfo& part : plan.format->parts(plan.scheme, l.outputs, l.inputs))
+        packed.parts.emplace(part.name, read(text(name, '.', part.name)));
+      l.weight = std::move(packed);
+    } else {
+      l.weight = matrix(name + ".weight");
+    }
+    if (l.has_bias) l.bias = vector(name + ".bias");
+  }
+
+ private:
+  Tensor read(const std::string& name) {
+    Tensor t = checkpoint_.source->read(name);
+    if (const std::int64_t bad = count_non_finite(t); bad > 0)
+      log(LogLevel::warning, text("tensor '", name, "' holds ", bad, " non-finite values"));
+    return t;
+  }
+  Tensor vector(const std::string& name) { return to_f32(read(name)); }
+  Tensor matrix(const std::string& name) {
+    Tensor t = read(name);
+    const bool direct =
+        t.dtype() == DType::f32 || t.dtype() == DType::f16 || t.dtype() == DType::bf16;
+    return direct ? t : to_f32(t);
+  }
+
+  const Checkpoint& checkpoint_;
+};
+
+template <class Word>
+std::int64_t count_all_ones_exponent(const Tensor& t, Word exponent) {
+  const auto* words = reinterpret_cast<const Word*>(t.host());
+  std::atomic<std::int64_t> count{0};
+  parallel_for(t.size(), 1 << 18, [&](std::int64_t begin, std::int64_t end) {
+    std::int64_t n = 0;
+    for (std::int64_t i = begin; i < end; ++i) n += (words[i] & exponent) == exponent;
+    count += n;
+  });
+  return count;
+}
+
+}  // namespace
+
+Checkpoint open_model(const std::filesystem::path& directory) {
+  Checkpoint c{.directory = directory};
+  c.config = read_config(directory);
+  c.arch = &find_arch(c.config);
+  c.model = c.arch->config(c.config);
+  c.quantization = read_quantization(directory, c.config);
+  c.source = open_checkpoint(directory);
+  check_names(c);
+  return c;
+}
+
+void load(const Checkpoint& checkpoint, std::string_view prefix, Block& block) {
+  Loader loader(checkpoint);
+  loader(prefix, block);
+}
+
+void load(const Checkpoint& checkpoint, Ends& ends) {
+  Loader loader(checkpoint);
+  ends.visit(loader);
+}
+
+std::unique_ptr<Decoder> load_decoder(const Checkpoint& checkpoint) {
+  auto decoder = std::make_unique<Decoder>(*checkpoint.arch, checkpoint.model);
+  Loader loader(checkpoint);
+  decoder->visit(loader);
+  return decoder;
+}
+
+std::int64_t count_non_finite(const Tensor& t) {
+  switch (t.dtype()) {
+    case DType::f32:
+      return count_all_ones_exponent<std::uint32_t>(t, 0x7f800000u);
+    case DType::f16:
+      return count_all_ones_exponent<std::uint16_t>(t, 0x7c00u);
+    case DType::bf16:
+      return count_all_ones_exponent<std::uint16_t>(t, 0x7f80u);
+    case DType::f64:
+      return count_all_ones_exponent<std::uint64_t>(t, std::uint64_t{0x7ff0} << 48);
+    default:
+      return 0;
+  }
+}
+
+}  // namespace quaver

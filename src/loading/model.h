@@ -1,0 +1,40 @@
+#pragma once
+// From a checkpoint directory to a decoder with weights: strict about names and shapes.
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "io/checkpoint.h"
+#include "models/decoder.h"
+
+namespace quaver {
+
+// A checkpoint directory, opened and checked against its model family, no weight read yet.
+struct Checkpoint {
+  std::filesystem::path directory;
+  Json config;        // config.json
+  Json quantization;  // its quantization_config (or quantize_config.json); null if dense
+  const Arch* arch = nullptr;
+  Config model;
+  std::unique_ptr<TensorSource> source;
+  std::vector<std::string> ignored;  // tensors present that nothing needs (known buffers)
+};
+
+// Opens and checks: every tensor the model needs is there with the right shape (all problems in one
+// error), nothing else but known buffers.
+Checkpoint open_model(const std::filesystem::path& directory);
+
+// Fills the parameters that `visit` shows under `prefix` from the checkpoint. Norms, biases and
+// tables that ops read in f32 are converted; linear weights stay as stored (mapped where possible).
+void load(const Checkpoint& checkpoint, std::string_view prefix, Block& block);
+void load(const Checkpoint& checkpoint, Ends& ends);
+
+// The whole model in memory.
+std::unique_ptr<Decoder> load_decoder(const Checkpoint& checkpoint);
+
+// How many elements of a host tensor of floats are infinite or not a number; 0 for other types.
+std::int64_t count_non_finite(const Tensor& t);
+
+}  // namespace quaver
