@@ -65,7 +65,7 @@ std::vector<Ids> checked_prompts(const GenerateJob& job) {
 std::int64_t limit_of(const GenerateJob& job, std::span<const Ids> prompts) {
   std::size_t longest = 0;
   for (const Ids& prompt : prompts) longest = std::max(longest, prompt.size());
-  const std::int64_t positions = position_limit(job.decoder);
+  const std::int64_t positions = job.decoder.ends().position_limit();
   return new_token_limit(job.settings, static_cast<std::int64_t>(longest), positions);
 }
 

@@ -28,10 +28,6 @@ KvCache copied(const KvCache& cache) {
 
 }  // namespace
 
-std::int64_t position_limit(const Decoder& decoder) {
-  // Positions that are computed (rotary, ALiBi) have no end; a learned table has.
-  return decoder.arch().positions_from_mask ? decoder.config().max_positions : 0;
-}
 
 void check_ids(const Decoder& decoder, std::span<const std::int32_t> ids) {
   for (std::size_t i = 0; i < ids.size(); ++i)
@@ -97,7 +93,7 @@ Tensor Session::feed(std::span<const std::vector<std::int32_t>> ids) {
   ensure(ids.size() == caches_.size(), "[session] ids for ", ids.size(), " of ", caches_.size(),
          " sequences");
   std::int64_t wanted = 0;
-  const std::int64_t limit = position_limit(*decoder_);
+  const std::int64_t limit = decoder_->ends().position_limit();
   for (std::size_t s = 0; s < ids.size(); ++s) {
     check_ids(*decoder_, ids[s]);
     const auto length = caches_[s].length + static_cast<std::int64_t>(ids[s].size());

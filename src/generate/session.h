@@ -44,9 +44,6 @@ class Session {
   std::vector<KvCache> caches_;
 };
 
-// The positions beyond which the model cannot compute; 0: there are none.
-std::int64_t position_limit(const Decoder& decoder);
-
 // i32 [n] -> throws Error that names the first id outside the vocabulary.
 void check_ids(const Decoder& decoder, std::span<const std::int32_t> ids);
 

@@ -65,7 +65,7 @@ class Checker final : public Visitor {
   void throw_problems() const {
     if (problem_count_ == 0) return;
     std::string list;
-    for (const std::string& p : problems_) list += "\n  " + p;
+    for (const std::string& p : problems_) list += text("\n  ", p);
     if (problem_count_ > problems_.size())
       list += text("\n  and ", problem_count_ - problems_.size(), " more");
     fail(Fault::bad_file, checkpoint_.directory.string(), ": the tensors do not fit ",

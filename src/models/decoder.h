@@ -15,6 +15,7 @@ class Decoder {
   const Arch& arch() const { return *arch_; }
   const Config& config() const { return config_; }
   Ends& ends() { return *ends_; }
+  const Ends& ends() const { return *ends_; }
   Block& block(int i) { return *blocks_[static_cast<std::size_t>(i)]; }
   int layers() const { return static_cast<int>(blocks_.size()); }
 

@@ -25,6 +25,10 @@ void StandardEnds::visit(Visitor& v) {
   if (!layout_.tied_head) v(layout_.head, head_);
 }
 
+std::int64_t StandardEnds::position_limit() const {
+  return layout_.positions.empty() ? 0 : layout_.position_rows - layout_.position_offset;
+}
+
 Tensor StandardEnds::embed(const Tensor& ids, Step& step) {
   Tensor x = gather(table_, ids);
   if (positions_) {

@@ -30,6 +30,7 @@ class StandardEnds final : public Ends {
   explicit StandardEnds(Layout layout);
 
   void visit(Visitor& v) override;
+  std::int64_t position_limit() const override;
   Tensor embed(const Tensor& ids, Step& step) override;
   Tensor norm(const Tensor& x) override;
   Tensor logits(const Tensor& normed, Step& step) override;

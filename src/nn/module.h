@@ -90,6 +90,8 @@ class Ends {
  public:
   virtual ~Ends() = default;
   virtual void visit(Visitor& v) = 0;
+  // Positions from which the model cannot embed a token: its learned table ends; 0: no limit.
+  virtual std::int64_t position_limit() const { return 0; }
   virtual Tensor embed(const Tensor& ids, Step& step) = 0;      // i32 [rows] -> f32 [rows, hidden]
   virtual Tensor norm(const Tensor& x) = 0;                     // after the last block
   virtual Tensor logits(const Tensor& normed, Step& step) = 0;  // -> f32 [rows, vocabulary]

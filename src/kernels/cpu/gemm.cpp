@@ -10,14 +10,16 @@
 namespace quaver::cpu {
 namespace {
 
-constexpr std::int64_t k_step = 256;            // k of a panel of w in L1: 16 or 32 KiB
-constexpr std::int64_t block_rows = 96;         // of a task; with k_step, 96 KiB of x in L2
+constexpr std::int64_t block_rows = 96;         // of a task; with a k_step, 144 KiB of x in L2
 constexpr std::int64_t block_cols = 256;        // of a task, at most
 constexpr std::int64_t few_tasks = 48;          // below, tasks are made smaller
 constexpr std::int64_t most_floats = 16 << 20;  // of packed panels of x, and of w
 constexpr std::int64_t dot_rows = 4;            // up to so many rows of x: dot products
 constexpr std::int64_t dot_floats = 32 << 10;   // of w in a task of these
 constexpr std::int64_t pack_floats = 16 << 10;  // of panels in a task of packing
+
+// k of a panel of w that stays in the L1 cache, or nearly: 24 or 32 KiB.
+std::int64_t k_step(std::int64_t tile_cols) { return tile_cols <= 16 ? 384 : 256; }
 
 std::int64_t up(std::int64_t size, std::int64_t unit) { return (size + unit - 1) / unit; }
 
@@ -34,7 +36,7 @@ void compute_task(const PanelProduct& p, const Block& b, std::int64_t row, std::
   if (p.lower_only && b.col + col > b.row + row + rows - 1) return;
   std::int64_t at = 0;
   do {
-    const std::int64_t step = std::min(k_step, p.k - at);
+    const std::int64_t step = std::min(k_step(nr), p.k - at);
     const bool last = at + step >= p.k;
     for (std::int64_t j = col; j < col + cols; j += nr) {
       for (std::int64_t i = row; i < row + rows; i += mr) {

@@ -116,10 +116,12 @@ void whole_tile(const float* x, const float* w, float* y, const float* bias, int
 #define QUAVER_CLEAR(i) a##i = b##i = zero();
     QUAVER_TILE_ROWS(QUAVER_CLEAR)
 #undef QUAVER_CLEAR
-#define QUAVER_FETCH(i) _mm_prefetch(reinterpret_cast<const char*>(y + i * ldy), _MM_HINT_T0);
-    QUAVER_TILE_ROWS(QUAVER_FETCH)
-#undef QUAVER_FETCH
   }
+// The outputs below, where the next tile goes on.
+#define QUAVER_FETCH(i) \
+  _mm_prefetch(reinterpret_cast<const char*>(y + (tile_rows + i) * ldy), _MM_HINT_T0);
+  QUAVER_TILE_ROWS(QUAVER_FETCH)
+#undef QUAVER_FETCH
 #define QUAVER_ROW(i)                 \
   {                                   \
     const F v = all(x[i]);            \
@@ -132,20 +134,11 @@ void whole_tile(const float* x, const float* w, float* y, const float* bias, int
     QUAVER_TILE_ROWS(QUAVER_ROW)            \
     x += tile_rows, w += tile_cols;         \
   }
-// Both panels of the next steps, which come from L2 once in a while: the hardware's own prefetch
-// starts anew with every panel.
-#define QUAVER_AHEAD                                                                          \
-  for (int64_t l = 0; l < 4 * tile_cols; l += 16)                                             \
-    _mm_prefetch(reinterpret_cast<const char*>(w + 16 * tile_cols + l), _MM_HINT_T0);         \
-  for (int64_t l = 0; l < 4 * tile_rows; l += 16)                                             \
-    _mm_prefetch(reinterpret_cast<const char*>(x + 16 * tile_rows + l), _MM_HINT_T0);
   int64_t p = 0;
   for (; p + 4 <= k; p += 4) {
-    QUAVER_AHEAD
     QUAVER_STEP QUAVER_STEP QUAVER_STEP QUAVER_STEP
   }
   for (; p < k; ++p) QUAVER_STEP
-#undef QUAVER_AHEAD
 #undef QUAVER_STEP
 #undef QUAVER_ROW
   if (bias) {

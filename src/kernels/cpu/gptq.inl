@@ -98,88 +98,102 @@ struct Fields<bits, end, end, V, M> {
                                                         const float*, int64_t, F*) {}
 };
 
-// Outputs n .. n + V * W of M rows. The tables start at n and have rows of `width`.
+constexpr int64_t chunk = 256;  // outputs whose sums stay in L1 while the codes stream by
+
+// Adds one cycle of codes, for V vectors of outputs and M rows of x, to sums [M, chunk].
 template <int bits, int V, int M>
-void gptq_strip(const GptqWeight& w, const GptqDotArgs& d, int64_t row, int64_t n,
-                const float* scales, const float* zeros, int64_t width) {
+void gptq_step(const uint32_t* codes, int64_t stride, const float* x, int64_t cols, float* sums) {
   constexpr int cycle = bits == 3 ? 32 : 32 / bits, rows = bits == 3 ? 3 : 1;
-  constexpr int64_t ahead = 16;  // rows of words to prefetch
-  const float* x = d.x + row * w.cols;
-  F totals[M * V];
-  for (int i = 0; i < M * V; ++i) totals[i] = zero();
-  const uint32_t* codes = w.codes + n;
-  for (int64_t g = 0; g < w.groups; ++g) {
-    const int64_t first = g * w.group_size;
-    const int64_t last = first + w.group_size < w.cols ? first + w.group_size : w.cols;
-    F sums[M * V];
-    for (int i = 0; i < M * V; ++i) sums[i] = zero();
-    for (int64_t k = first; k < last; k += cycle, codes += rows * w.rows) {
-      I words[V][rows];
-      for (int r = 0; r < rows; ++r) {
-        const char* next = reinterpret_cast<const char*>(codes + (ahead + r) * w.rows);
-        for (uint64_t line = 0; line < V * sizeof(F); line += 64)
-          _mm_prefetch(next + line, _MM_HINT_T0);
-        for (int v = 0; v < V; ++v) words[v][r] = load_int(codes + r * w.rows + v * W);
-      }
-      Fields<bits, 0, cycle, V, M>::run(words, x + k, w.cols, sums);
-    }
-    for (int m = 0; m < M; ++m) {
-      const F x_sum = all(d.sums[(row + m) * w.groups + g]);
-      for (int v = 0; v < V; ++v) {
-        const F zero_part = times(load(zeros + g * width + v * W), x_sum);
-        totals[m * V + v] = multiply_add(load(scales + g * width + v * W),
-                                         minus(sums[m * V + v], zero_part), totals[m * V + v]);
-      }
-    }
-  }
+  I words[V][rows];
+  for (int v = 0; v < V; ++v)
+    for (int r = 0; r < rows; ++r) words[v][r] = load_int(codes + r * stride + v * W);
+  F s[M * V];
   for (int m = 0; m < M; ++m)
-    for (int v = 0; v < V; ++v) {
-      F total = totals[m * V + v];
-      if (d.bias) total = plus(total, load(d.bias + n + v * W));
-      store(d.y + (row + m) * w.rows + n + v * W, total);
-    }
+    for (int v = 0; v < V; ++v) s[m * V + v] = load(sums + m * chunk + v * W);
+  Fields<bits, 0, cycle, V, M>::run(words, x, cols, s);
+  for (int m = 0; m < M; ++m)
+    for (int v = 0; v < V; ++v) store(sums + m * chunk + v * W, s[m * V + v]);
 }
 
-// Outputs that do not fill a vector.
-void gptq_rest(const GptqWeight& w, const GptqDotArgs& d, int64_t n, const float* scales,
-               const float* zeros, int64_t width) {
+// One output that does not fill a vector.
+void gptq_rest(const GptqWeight& w, const GptqDotArgs& d, int64_t n) {
   for (int64_t i = 0; i < d.m; ++i) {
     float total = 0;
     for (int64_t g = 0; g < w.groups; ++g) {
-      float sum = 0;
+      float part = 0;
       const int64_t first = g * w.group_size;
       const int64_t last = first + w.group_size < w.cols ? first + w.group_size : w.cols;
       for (int64_t k = first; k < last; ++k) {
         const auto code = static_cast<float>(field(w.codes + n, w.rows, w.bits, k));
-        sum += d.x[i * w.cols + k] * static_cast<float>(1u << gptq_shift(w.bits, k)) * code;
+        part += d.x[i * w.cols + k] * static_cast<float>(1u << gptq_shift(w.bits, k)) * code;
       }
-      total += scales[g * width] * (sum - zeros[g * width] * d.sums[i * w.groups + g]);
+      const uint32_t stored = field(w.zeros + g * (w.rows * w.bits / 32), 1, w.bits, n);
+      const auto zero_point = static_cast<float>(static_cast<int>(stored) + w.zero_shift);
+      total += element(w.scales, Element::f16, g * w.rows + n) *
+               (part - zero_point * d.sums[i * w.groups + g]);
     }
     d.y[i * w.rows + n] = d.bias ? total + d.bias[n] : total;
   }
 }
 
-template <int bits, int V>
-void gptq_rows(const GptqWeight& w, const GptqDotArgs& d, int64_t n, const float* scales,
-               const float* zeros, int64_t width) {
-  int64_t row = 0;
-  for (; row + 2 <= d.m; row += 2) gptq_strip<bits, V, 2>(w, d, row, n, scales, zeros, width);
-  if (row < d.m) gptq_strip<bits, V, 1>(w, d, row, n, scales, zeros, width);
+// Outputs begin .. begin + count, whole vectors and at most a chunk, of rows row .. row + M of x.
+// The codes are read along the rows of the file, so that memory and its pages are used in order.
+template <int bits, int M>
+void gptq_chunk(const GptqWeight& w, const GptqDotArgs& d, int64_t row, int64_t begin,
+                int64_t count) {
+  constexpr int cycle = bits == 3 ? 32 : 32 / bits, rows = bits == 3 ? 3 : 1;
+  constexpr int64_t ahead = 4;  // rows of words to fetch ahead
+  alignas(64) float sums[M * chunk], totals[M * chunk], scales[chunk], zeros[chunk];
+  for (int64_t i = 0; i < M * chunk; ++i) totals[i] = 0;
+  const uint32_t* codes = w.codes + begin;
+  GptqWeight group = w;  // one group at a time
+  group.groups = 1;
+  for (int64_t g = 0; g < w.groups; ++g) {
+    for (int64_t i = 0; i < M * chunk; ++i) sums[i] = 0;
+    const int64_t first = g * w.group_size;
+    const int64_t last = first + w.group_size < w.cols ? first + w.group_size : w.cols;
+    for (int64_t k = first; k < last; k += cycle, codes += rows * w.rows) {
+      const float* x = d.x + row * w.cols + k;
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t n = 0; n < count; n += 16)
+          _mm_prefetch(reinterpret_cast<const char*>(codes + (ahead + r) * w.rows + n),
+                       _MM_HINT_T0);
+      constexpr int V = 4 / M;
+      int64_t n = 0;
+      for (; n + V * W <= count; n += V * W)
+        gptq_step<bits, V, M>(codes + n, w.rows, x, w.cols, sums + n);
+      for (; n < count; n += W) gptq_step<bits, 1, M>(codes + n, w.rows, x, w.cols, sums + n);
+    }
+    group.scales = w.scales + g * w.rows;
+    group.zeros = w.zeros + g * (w.rows * bits / 32);
+    gptq_tables(group, begin, count, count, scales, zeros);
+    for (int m = 0; m < M; ++m) {
+      const F x_sum = all(d.sums[(row + m) * w.groups + g]);
+      for (int64_t n = 0; n < count; n += W) {
+        float* total = totals + m * chunk + n;
+        const F centered = minus(load(sums + m * chunk + n), times(load(zeros + n), x_sum));
+        store(total, multiply_add(load(scales + n), centered, load(total)));
+      }
+    }
+  }
+  for (int m = 0; m < M; ++m)
+    for (int64_t n = 0; n < count; n += W) {
+      F total = load(totals + m * chunk + n);
+      if (d.bias) total = plus(total, load(d.bias + begin + n));
+      store(d.y + (row + m) * w.rows + begin + n, total);
+    }
 }
 
 template <int bits>
 void gptq_columns(const GptqWeight& w, const GptqDotArgs& d) {
-  constexpr int64_t width = 64;
-  for (int64_t begin = d.begin; begin < d.end; begin += width) {
-    const int64_t end = d.end - begin < width ? d.end : begin + width;
-    gptq_tables(w, begin, end - begin, width, d.scales, d.zeros);
-    int64_t n = begin;
-    for (; n + 4 * W <= end; n += 4 * W)
-      gptq_rows<bits, 4>(w, d, n, d.scales + (n - begin), d.zeros + (n - begin), width);
-    for (; n + W <= end; n += W)
-      gptq_rows<bits, 1>(w, d, n, d.scales + (n - begin), d.zeros + (n - begin), width);
-    for (; n < end; ++n) gptq_rest(w, d, n, d.scales + (n - begin), d.zeros + (n - begin), width);
+  const int64_t whole = d.begin + (d.end - d.begin) / W * W;
+  for (int64_t n = d.begin; n < whole; n += chunk) {
+    const int64_t count = whole - n < chunk ? whole - n : chunk;
+    int64_t row = 0;
+    for (; row + 2 <= d.m; row += 2) gptq_chunk<bits, 2>(w, d, row, n, count);
+    if (row < d.m) gptq_chunk<bits, 1>(w, d, row, n, count);
   }
+  for (int64_t n = whole; n < d.end; ++n) gptq_rest(w, d, n);
 }
 
 void gptq_dot(const GptqWeight& w, const GptqDotArgs& d) {
