@@ -4,6 +4,10 @@
 # One layer of src/: the static library quaver_NAME and, with BUILD_TESTING, the test program
 # quaver_NAME_test (one for the whole layer, registered with CTest).
 set(QUAVER_WARNINGS -Wall -Wextra -Wpedantic -Wno-missing-field-initializers)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # GCC bug 105651: a string literal plus a std::string is taken for an overlapping copy.
+  list(APPEND QUAVER_WARNINGS -Wno-restrict)
+endif()
 
 function(quaver_options target)
   target_compile_options(${target} PRIVATE ${QUAVER_WARNINGS})

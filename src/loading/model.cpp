@@ -92,7 +92,7 @@ class Checker final : public Visitor {
 
 bool known_buffer(const Checkpoint& c, const std::string& name) {
   const auto ends_with = [&](std::string_view ending) {
-    return name == ending || name.ends_with("." + std::string(ending));
+    return name == ending || name.ends_with(text('.', ending));
   };
   if (c.model.tied_head && (ends_with("lm_head.weight") || ends_with("embed_out.weight")))
     return true;

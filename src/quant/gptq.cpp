@@ -1,0 +1,302 @@
+// GPTQ (Frantar et al. 2022): columns are rounded one after another, and each one's error is spread
+// over those that follow along the rows of U, where H^-1 = U^T U.
+// Differs from the paper's code on purpose: a group's grid is taken from its compensated weights,
+// scales are rounded to the format before codes are chosen, and the codes themselves are kept.
+#include "quant/gptq.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <numeric>
+
+#include "core/threads.h"
+#include "quant/grid.h"
+#include "quant/matrix.h"
+
+namespace quaver {
+namespace {
+
+constexpr std::int64_t block = 128;  // columns whose errors reach the later ones in one product
+
+// What all rows share.
+struct Walk {
+  const Grid grid;
+  const std::int64_t cols, group_size, groups;
+  std::span<const std::int32_t> order;
+  View u;
+  const float* weight;  // of each column, in order
+};
+
+// Some rows, transposed: column k of the order is row k of `w`, rows are lanes.
+class RowChunk {
+ public:
+  RowChunk(const Walk& walk, const float* w, std::int64_t rows)
+      : walk_(walk),
+        rows_(rows),
+        lanes_((rows + lane_count - 1) / lane_count * lane_count),
+        w_(static_cast<std::size_t>(walk.cols * lanes_)),
+        errors_(static_cast<std::size_t>(block * lanes_)),
+        u_(static_cast<std::size_t>(block * block)),
+        codes(static_cast<std::size_t>(walk.cols * lanes_)),
+        scales(static_cast<std::size_t>(walk.groups * lanes_)),
+        zeros(scales.size()) {
+    for (std::int64_t k = 0; k < walk.cols; ++k)
+      for (std::int64_t r = 0; r < rows; ++r)
+        column(k)[r] = w[r * walk.cols + walk.order[static_cast<std::size_t>(k)]];
+  }
+
+  void run() {
+    for (std::int64_t begin = 0, end = 0; begin < walk_.cols; begin = end) {
+      end = block_end(begin);
+      copy_factor(begin, end);
+      std::int64_t spread = begin;  // errors of columns before it have reached the whole block
+      for (std::int64_t k = begin; k < end; ++k) {
+        if (k % walk_.group_size == 0) {
+          spread_errors(begin, spread, k, k, end);
+          spread = k;
+          start_group(k);
+        }
+        take_errors(begin, spread, k);
+        round_column(begin, k);
+      }
+      spread_errors(begin, begin, end, end, walk_.cols);
+    }
+  }
+
+  std::int64_t lanes() const { return lanes_; }
+
+ private:
+  const Walk& walk_;
+  const std::int64_t rows_, lanes_;
+  std::vector<float> w_, errors_, u_;
+
+ public:
+  std::vector<std::uint8_t> codes;   // [cols][lanes]
+  std::vector<float> scales, zeros;  // [groups][lanes], in the order of the walk
+
+ private:
+  float* column(std::int64_t k) { return w_.data() + k * lanes_; }
+  float* error(std::int64_t i) { return errors_.data() + i * lanes_; }
+
+  // A group longer than a block begins where a block does, so that its weights are up to date.
+  std::int64_t block_end(std::int64_t begin) const {
+    const std::int64_t size = walk_.group_size;
+    const std::int64_t end = size <= block ? begin + block / size * size
+                                           : std::min(begin + block, (begin / size + 1) * size);
+    return std::min(end, walk_.cols);
+  }
+
+  // u_[i][j] = U[begin + j, begin + i]: what error j adds to column i.
+  void copy_factor(std::int64_t begin, std::int64_t end) {
+    for (std::int64_t j = 0; j < end - begin; ++j)
+      for (std::int64_t i = j; i < end - begin; ++i)
+        u_[static_cast<std::size_t>(i * block + j)] = walk_.u(begin + j, begin + i);
+  }
+
+  // Columns to .. last lose what the errors of columns from .. until cost them.
+  void spread_errors(std::int64_t begin, std::int64_t from, std::int64_t until, std::int64_t to,
+                     std::int64_t last) {
+    if (from == until || to == last) return;
+    const View e{error(from - begin), until - from, lanes_, lanes_, 1};
+    const View later{column(to), last - to, lanes_, lanes_, 1};
+    multiply(walk_.u.block(from, to, until - from, last - to).transposed(), e.transposed(), later,
+             GemmArgs::Into::subtract);
+  }
+
+  void start_group(std::int64_t k) {
+    const std::int64_t count = std::min(walk_.group_size, walk_.cols - k);
+    const std::int64_t group = k / walk_.group_size;
+    for (std::int64_t lane = 0; lane < lanes_; lane += lane_count)
+      choose_grid(walk_.grid, column(k) + lane, lanes_, count, walk_.weight + k,
+                  &scales[static_cast<std::size_t>(group * lanes_ + lane)],
+                  &zeros[static_cast<std::size_t>(group * lanes_ + lane)]);
+  }
+
+  void take_errors(std::int64_t begin, std::int64_t from, std::int64_t k) {
+    const float* u = u_.data() + (k - begin) * block;
+    for (std::int64_t lane = 0; lane < lanes_; lane += lane_count) {
+      float* w = column(k) + lane;
+      float sum[lane_count] = {};
+      for (std::int64_t j = from - begin; j < k - begin; ++j) {
+        const float* e = error(j) + lane;
+        for (std::int64_t l = 0; l < lane_count; ++l) sum[l] += e[l] * u[j];
+      }
+      for (std::int64_t l = 0; l < lane_count; ++l) w[l] -= sum[l];
+    }
+  }
+
+  void round_column(std::int64_t begin, std::int64_t k) {
+    const std::int64_t at = k / walk_.group_size * lanes_;
+    const float *scale = &scales[static_cast<std::size_t>(at)],
+                *zero = &zeros[static_cast<std::size_t>(at)], *w = column(k);
+    float* e = error(k - begin);
+    std::uint8_t* code = &codes[static_cast<std::size_t>(k * lanes_)];
+    const float step = 1 / walk_.u(k, k), top = walk_.grid.top;
+    for (std::int64_t r = 0; r < lanes_; ++r) {
+      const float level = nearest_level(w[r], 1 / scale[r], zero[r], top);
+      code[r] = static_cast<std::uint8_t>(level + zero[r]);
+      e[r] = (w[r] - level * scale[r]) * step;
+    }
+  }
+};
+
+// Which original group stands at each place of the walk: groups move as a whole under
+// act_group_aware, and are runs of the order under desc_act.
+std::vector<std::int64_t> group_places(std::span<const std::int32_t> order, std::int64_t size,
+                                       bool runs) {
+  std::vector<std::int64_t> place;
+  for (std::size_t k = 0; k < order.size(); k += static_cast<std::size_t>(size))
+    place.push_back(runs ? static_cast<std::int64_t>(k) / size : order[k] / size);
+  return place;
+}
+
+}  // namespace
+
+std::vector<std::int32_t> column_order(const Tensor& hessian, const Scheme& scheme,
+                                       const GptqSettings& settings) {
+  const std::int64_t n = hessian.dim(0);
+  const float* h = hessian.data<float>().data();
+  std::vector<std::int32_t> order(static_cast<std::size_t>(n));
+  std::iota(order.begin(), order.end(), 0);
+  const auto falls = [&](std::int64_t a, std::int64_t b) { return h[a * n + a] > h[b * n + b]; };
+  if (settings.desc_act) {
+    std::ranges::stable_sort(order, falls);
+  } else if (settings.act_group_aware && scheme.group_size > 0) {
+    std::vector<std::span<std::int32_t>> groups;
+    for (std::int64_t k = 0; k < n; k += scheme.group_size) {
+      groups.push_back(
+          std::span(order).subspan(static_cast<std::size_t>(k),
+                                   static_cast<std::size_t>(std::min(scheme.group_size, n - k))));
+      std::ranges::stable_sort(groups.back(), falls);
+    }
+    // A short last group stays last.
+    const auto whole = groups.end() - (n % scheme.group_size != 0);
+    std::stable_sort(groups.begin(), whole,
+                     [&](const auto& a, const auto& b) { return falls(a[0], b[0]); });
+    std::vector<std::int32_t> moved;
+    for (const auto& group : groups) moved.insert(moved.end(), group.begin(), group.end());
+    return moved;
+  }
+  return order;
+}
+
+Quantized gptq_quantize(const Tensor& w, const Scheme& scheme, const Format& format,
+                        const InverseFactor& factor, std::span<const std::int32_t> order,
+                        const GptqSettings& settings) {
+  const std::int64_t rows = w.dim(0), cols = w.dim(1), groups = group_count(scheme, cols);
+  const std::int64_t size = scheme.group_size == -1 ? cols : scheme.group_size;
+  Quantized q{.scheme = scheme,
+              .rows = rows,
+              .cols = cols,
+              .codes = Tensor::raw({rows, cols}, DType::u8),
+              .scales = Tensor::raw({rows, groups}),
+              .zeros = Tensor::raw({rows, groups}),
+              .group_index = {}};
+  const auto place = group_places(order, size, settings.desc_act);
+  if (settings.desc_act && groups > 1) {
+    q.group_index = Tensor({cols}, DType::i32);
+    for (std::size_t k = 0; k < order.size(); ++k)
+      q.group_index.data<std::int32_t>()[static_cast<std::size_t>(order[k])] =
+          static_cast<std::int32_t>(static_cast<std::int64_t>(k) / size);
+  }
+  Tensor upper = factor.upper;
+  const Walk walk{grid_of(scheme, format, settings.weighted_search),
+                  cols,
+                  size,
+                  groups,
+                  order,
+                  view_of(upper),
+                  factor.diagonal.data()};
+  const float* values = w.data<float>().data();
+  std::uint8_t* codes = q.codes.data<std::uint8_t>().data();
+  float* scales = q.scales.data<float>().data();
+  float* zeros = q.zeros.data<float>().data();
+  // Enough chunks for many threads, wide enough for long vectors. Rows do not depend on each other.
+  const std::int64_t grain = std::clamp<std::int64_t>(rows / 16 / 16 * 16, 32, 512);
+  parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end) {
+    RowChunk chunk(walk, values + begin * cols, end - begin);
+    chunk.run();
+    for (std::int64_t k = 0; k < cols; ++k)
+      for (std::int64_t r = begin; r < end; ++r)
+        codes[r * cols + order[static_cast<std::size_t>(k)]] =
+            chunk.codes[static_cast<std::size_t>(k * chunk.lanes() + r - begin)];
+    for (std::int64_t g = 0; g < groups; ++g)
+      for (std::int64_t r = begin; r < end; ++r) {
+        const auto from = static_cast<std::size_t>(g * chunk.lanes() + r - begin);
+        const std::int64_t to = r * groups + place[static_cast<std::size_t>(g)];
+        scales[to] = chunk.scales[from];
+        zeros[to] = chunk.zeros[from];
+      }
+  });
+  return q;
+}
+
+namespace {
+
+class Gptq final : public BlockPass {
+ public:
+  explicit Gptq(const GptqSettings& settings) : settings_(settings) {}
+
+  void run(BlockJob& job) override {
+    // Sites whose columns go in the same order share the factor.
+    std::map<std::vector<std::int32_t>, InverseFactor> factors;
+    for (Site& site : job.sites) {
+      const auto start = std::chrono::steady_clock::now();
+      const auto order = column_order(job.hessian, site.scheme, settings_);
+      auto found = factors.find(order);
+      if (found == factors.end())
+        found = factors.emplace(order, inverse_factor(job.hessian, order, settings_.damp)).first;
+      job.reports.push_back(quantize(site, job, found->second, order));
+      job.reports.back().seconds =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    }
+  }
+
+ private:
+  SiteReport quantize(Site& site, const BlockJob& job, const InverseFactor& factor,
+                      std::span<const std::int32_t> order) const {
+    const Tensor w = dequantized(site.linear->weight);
+    const bool works = factor.failure.empty();
+    const Quantized q = works ? gptq_quantize(w, site.scheme, *job.format, factor, order, settings_)
+                              : round_to_nearest(w, site.scheme, *job.format);
+    site.linear->weight = job.format->pack(q);
+    SiteReport report{.name = site.name,
+                      .method = works ? "gptq" : "rtn",
+                      .scheme = site.scheme,
+                      .damp = factor.damp,
+                      .fallback = factor.failure,
+                      .dead_columns = factor.dead};
+    Tensor lost = dequantized(q);
+    auto difference = lost.data<float>();
+    const auto before = w.data<float>();
+    if (!works) {
+      report.error = relative_error(w, lost);
+      return report;
+    }
+    for (std::size_t i = 0; i < before.size(); ++i) difference[i] -= before[i];
+    const double whole = weighted_square(job.hessian, w);
+    report.error = whole > 0 ? weighted_square(job.hessian, lost) / whole : 0;
+    return report;
+  }
+
+  const GptqSettings settings_;
+};
+
+std::unique_ptr<BlockPass> make_gptq(const Json& options) {
+  GptqSettings s;
+  s.damp = json_number(options, "damp", "[gptq] options", s.damp);
+  s.desc_act = json_bool(options, "desc_act", "[gptq] options", s.desc_act);
+  s.act_group_aware = json_bool(options, "act_group_aware", "[gptq] options", !s.desc_act);
+  s.weighted_search =
+      json_string(options, "scale_search", "[gptq] options", "weighted") == "weighted";
+  return std::make_unique<Gptq>(s);
+}
+
+}  // namespace
+
+constinit const Method gptq = {.name = "gptq",
+                               .summary = "GPTQ: errors compensated along the inputs' Hessian",
+                               .needs = {.hessian = true},
+                               .make = make_gptq};
+
+}  // namespace quaver

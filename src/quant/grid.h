@@ -1,0 +1,36 @@
+#pragma once
+// Grids: which scale and zero point a group of weights gets. Rows are lanes: `lane_count` rows are
+// worked on at once, column k of lane l standing at w[k * stride + l].
+#include <algorithm>
+#include <cstdint>
+
+#include "formats/format.h"
+
+namespace quaver {
+
+inline constexpr std::int64_t lane_count = 8;
+
+struct Grid {
+  float top = 15;            // highest code
+  float lowest_zero = 0;     // smallest zero point that the format can hold
+  bool symmetric = true;     // zero point fixed at (top + 1) / 2
+  bool half_scales = false;  // scales are stored in f16
+  bool search = false;       // least weighted error instead of minimum and maximum
+};
+Grid grid_of(const Scheme& scheme, const Format& format, bool search);
+
+// Scale and zero point of each lane for `cols` columns. `weight` [cols] says how much an error in a
+// column matters; null: all the same. Scales are never 0, and may be negative where searched.
+void choose_grid(const Grid& grid, const float* w, std::int64_t stride, std::int64_t cols,
+                 const float* weight, float* scale, float* zero);
+
+// The level (code - zero) nearest to w, half to even, for the scale's inverse; levels run from
+// -zero to top - zero. Beyond the clamp |level| is far below 2^22, where adding and subtracting
+// 1.5 * 2^23 rounds to an integer.
+inline float nearest_level(float w, float inverse_scale, float zero, float top) {
+  constexpr float shifter = 0x1.8p23f;
+  const float level = std::clamp(w * inverse_scale, -zero, top - zero);
+  return (level + shifter) - shifter;
+}
+
+}  // namespace quaver

@@ -1,0 +1,145 @@
+#include "quant/job.h"
+
+#include <cstring>
+#include <set>
+
+#include "core/file.h"
+#include "core/options.h"
+
+namespace quaver {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* job_file = "job.json";
+
+std::uint64_t digest_of(std::string_view s) { return digest(std::as_bytes(std::span(s))); }
+
+QuantizeReport read_report(const Json& j, const std::string& out) {
+  QuantizeReport report{.out = out, .already_done = true};
+  report.seconds = json_number(j, "seconds", out, 0);
+  report.peak_rss_bytes = json_int(j, "peak_rss_bytes", out, 0);
+  report.bits_per_weight = json_number(j, "bits_per_weight", out, 0);
+  for (const Json& m : j.at("modules"))
+    report.modules.push_back({.name = json_string(m, "name", out),
+                              .method = json_string(m, "method", out),
+                              .bits = static_cast<int>(json_int(m, "bits", out, 0)),
+                              .group_size = json_int(m, "group_size", out, 0),
+                              .error = json_number(m, "error", out, 0),
+                              .damp = json_number(m, "damp", out, 0),
+                              .fallback = json_string(m, "fallback", out, ""),
+                              .seconds = json_number(m, "seconds", out, 0)});
+  return report;
+}
+
+fs::path partial_of(const fs::path& out) { return out.string() + ".partial"; }
+
+}  // namespace
+
+std::uint64_t digest(std::span<const std::byte> bytes, std::uint64_t seed) {
+  std::uint64_t h = seed ^ (bytes.size() * 0x9e3779b97f4a7c15u);
+  const auto mix = [&h](std::uint64_t word) {
+    h = (h ^ word) * 0xbf58476d1ce4e5b9u;
+    h ^= h >> 29;
+  };
+  std::size_t i = 0;
+  for (; i + 8 <= bytes.size(); i += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, bytes.data() + i, sizeof word);
+    mix(word);
+  }
+  std::uint64_t tail = 0;
+  if (i < bytes.size()) std::memcpy(&tail, bytes.data() + i, bytes.size() - i);
+  mix(tail);
+  return h;
+}
+
+Json describe_job(const Checkpoint& checkpoint, const QuantizeOptions& options,
+                  const Calibration& calibration) {
+  QuantizeOptions copy = options;
+  Json chosen = to_json(options_of(copy));
+  // These change where and whether, not what.
+  for (const char* key : {"overwrite", "strict", "calibration", "text_field"}) chosen.erase(key);
+  std::string tensors;
+  for (const TensorInfo& t : checkpoint.source->tensors())
+    tensors += text(t.name, ' ', t.dtype, ' ', t.shape, ' ', t.file, '\n');
+  std::uint64_t sizes = 0;
+  std::set<std::string> files;
+  for (const TensorInfo& t : checkpoint.source->tensors())
+    if (!t.file.empty() && files.insert(t.file).second) {
+      std::error_code ignored;
+      sizes = sizes * 31 + fs::file_size(checkpoint.directory / t.file, ignored);
+    }
+  std::uint64_t ids = 0;
+  for (const auto& window : calibration.windows)
+    ids = digest(std::as_bytes(std::span(window)), ids);
+  return {{"quaver", QUAVER_VERSION},
+          {"options", chosen},
+          {"model",
+           {{"config", digest_of(checkpoint.config.dump())},
+            {"tensors", digest_of(tensors)},
+            {"sizes", sizes}}},
+          {"calibration", ids}};
+}
+
+Json report_json(const QuantizeReport& report) {
+  Json modules = Json::array();
+  for (const QuantizedModule& m : report.modules)
+    modules.push_back({{"name", m.name},
+                       {"method", m.method},
+                       {"bits", m.bits},
+                       {"group_size", m.group_size},
+                       {"error", m.error},
+                       {"damp", m.damp},
+                       {"fallback", m.fallback.empty() ? Json() : Json(m.fallback)},
+                       {"seconds", m.seconds}});
+  return {{"out", report.out},
+          {"seconds", report.seconds},
+          {"peak_rss_bytes", report.peak_rss_bytes},
+          {"bits_per_weight", report.bits_per_weight},
+          {"modules", std::move(modules)}};
+}
+
+std::optional<QuantizeReport> finished_report(const fs::path& out, const Json& job,
+                                              bool overwrite) {
+  if (!fs::exists(fs::symlink_status(out))) return std::nullopt;
+  if (fs::is_regular_file(out / report_file)) {
+    const Json found = read_json_file((out / report_file).string());
+    if (found.is_object() && found.contains("job") && found["job"] == job)
+      return read_report(found, out.string());
+  }
+  ensure(overwrite, out.string(),
+         " exists and is not this job's output; --overwrite replaces it, or choose another OUT");
+  return std::nullopt;
+}
+
+fs::path start_partial(const fs::path& out, const Json& job, bool overwrite) {
+  const fs::path partial = partial_of(out);
+  if (fs::exists(fs::symlink_status(partial))) {
+    const bool same = fs::is_regular_file(partial / job_file) &&
+                      read_json_file((partial / job_file).string()) == job;
+    ensure(same || overwrite, partial.string(),
+           " holds the unfinished work of another job; run that one again, or drop it with "
+           "--overwrite");
+    fs::remove_all(partial);
+  }
+  std::error_code error;
+  fs::create_directories(partial, error);
+  if (error) fail(Fault::io, partial.string(), ": ", error.message());
+  write_file_atomically(partial / job_file, job.dump(2) + "\n");
+  return partial;
+}
+
+void publish(const fs::path& partial, const fs::path& out) {
+  std::error_code error;
+  fs::remove(partial / job_file, error);
+  sync_directory(partial);
+  // OUT is a directory of an earlier job here, if anything, and may be overwritten.
+  if (fs::exists(fs::symlink_status(out))) fs::remove_all(out, error);
+  if (!error) fs::rename(partial, out, error);
+  if (error) fail(Fault::io, out.string(), ": ", error.message());
+  const fs::path parent = out.has_parent_path() ? out.parent_path() : fs::path(".");
+  sync_directory(parent);
+}
+
+}  // namespace quaver

@@ -1,0 +1,38 @@
+#pragma once
+// What identifies a job, where its work lies, and what it reports.
+#include <filesystem>
+#include <optional>
+#include <span>
+
+#include "core/json.h"
+#include "quant/calibration.h"
+#include "quant/plan.h"
+#include "quaver/quantize.h"
+
+namespace quaver {
+
+// A 64-bit digest for telling files and jobs apart (not against attackers).
+std::uint64_t digest(std::span<const std::byte> bytes, std::uint64_t seed = 0);
+
+// Everything that the output's bytes follow from.
+Json describe_job(const Checkpoint& checkpoint, const QuantizeOptions& options,
+                  const Calibration& calibration);
+
+Json report_json(const QuantizeReport& report);
+
+// The report of a whole OUT that the same job made. Throws Error(bad_argument) where OUT is
+// anything else, unless it may be overwritten.
+std::optional<QuantizeReport> finished_report(const std::filesystem::path& out, const Json& job,
+                                              bool overwrite);
+
+// Makes the empty OUT.partial for this job, dropping what an earlier try of the same job left.
+// Throws Error(bad_argument) where it belongs to another one, unless that may be dropped.
+std::filesystem::path start_partial(const std::filesystem::path& out, const Json& job,
+                                    bool overwrite);
+
+// OUT.partial becomes OUT, durably; an OUT that is there is dropped.
+void publish(const std::filesystem::path& partial, const std::filesystem::path& out);
+
+inline constexpr const char* report_file = "quaver-report.json";
+
+}  // namespace quaver

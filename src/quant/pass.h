@@ -1,0 +1,73 @@
+#pragma once
+// Quantization methods. A method is one file in this folder and one row of the table in all.cpp.
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/json.h"
+#include "formats/format.h"
+#include "nn/module.h"
+
+namespace quaver {
+
+// One linear that a pass shall quantize.
+struct Site {
+  std::string name;  // checkpoint name of the module, "model.layers.0.self_attn.q_proj"
+  Linear* linear = nullptr;
+  Scheme scheme;
+};
+
+// What a pass did to a site: what the report prints.
+struct SiteReport {
+  std::string name, method;
+  Scheme scheme;
+  double error = 0;      // sum over rows of (W - Q) H (W - Q)^T / (W H W^T), where H is known; else
+                         // |W - Q|^2 / |W|^2
+  double damp = 0;       // damping that the factorization needed, as a share of mean(diag H)
+  std::string fallback;  // why another method was used; empty: none
+  std::int64_t dead_columns = 0;
+  double seconds = 0;
+};
+
+// Linears that saw the same input, and what is known about that input. `sites` has one group when
+// a method asks for statistics only, so that the block can go on with the quantized weights.
+struct BlockJob {
+  std::vector<Site> sites;
+  const Format* format = nullptr;
+  Tensor
+      hessian;  // f32 [inputs, inputs]: mean of x x^T, lower triangle valid; empty if not asked for
+  std::int64_t tokens = 0;          // rows of x that it was made of
+  std::vector<SiteReport> reports;  // the pass adds one a site
+};
+
+class BlockPass {
+ public:
+  virtual ~BlockPass() = default;
+  // Replaces every site's weight by a Packed one of job.format.
+  virtual void run(BlockJob& job) = 0;
+};
+
+struct Needs {  // what the pipeline must collect; it collects no more
+  bool hessian = false;
+};
+
+struct Method {
+  std::string_view name, summary;
+  Needs needs;
+  std::unique_ptr<BlockPass> (*make)(const Json& options);
+};
+
+// What the rounding passes share.
+// Round to nearest on the grid of each group's minimum and maximum.
+Quantized round_to_nearest(const Tensor& w, const Scheme& scheme, const Format& format);
+// |w - q|^2 / |w|^2 of two tensors of one shape; 0 for a weight of zeros.
+double relative_error(const Tensor& w, const Tensor& q);
+
+extern const Method rtn, gptq;  // one per file; all.cpp holds the table
+std::span<const Method* const> methods();
+const Method& find_method(std::string_view name);  // throws, listing the known ones
+
+}  // namespace quaver

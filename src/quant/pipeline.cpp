@@ -1,0 +1,274 @@
+// Block by block: a block is loaded, observed, quantized, written and freed. Everything else of the
+// checkpoint goes along byte for byte.
+#include "quant/pipeline.h"
+
+#include <sys/resource.h>
+
+#include <chrono>
+#include <cstring>
+
+#include "core/file.h"
+#include "core/log.h"
+#include "io/dialect.h"
+#include "io/hf_directory.h"
+#include "io/shard_writer.h"
+#include "quant/job.h"
+#include "quant/staged.h"
+
+namespace quaver {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::int64_t rows_per_chunk = 4096;  // rows of one forward
+constexpr std::int64_t most_chunks = 64;       // each has a thread
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Finds the linears of a loaded block by name.
+class LinearFinder final : public Visitor {
+ public:
+  void parameter(const std::string&, Tensor&, const Shape&) override {}
+  void linear(const std::string& name, Linear& l) override { linears.emplace(name, &l); }
+  std::map<std::string, Linear*> linears;
+};
+
+class Pipeline {
+ public:
+  Pipeline(const Checkpoint& checkpoint, const Plan& plan, const QuantizeOptions& options,
+           const std::function<void(const QuantizeProgress&)>& progress, Clock::time_point start)
+      : checkpoint_(checkpoint),
+        plan_(plan),
+        options_(options),
+        progress_(progress),
+        start_(start),
+        pass_(plan.method->make(plan.method_options)) {
+    for (const PlannedSite& site : plan.sites) cost_total_ += cost_of(site.outputs, site.inputs);
+  }
+
+  QuantizeReport run(const Calibration& calibration, const fs::path& partial, const Json& job,
+                     const std::string& out) {
+    if (plan_.method->needs.hessian) embed(calibration);
+    ShardWriter writer(partial, plan_.shard_bytes);
+    loop_start_ = Clock::now();
+    for (int layer = 0; layer < checkpoint_.model.layers; ++layer) quantize_layer(layer, writer);
+    chunks_.clear();
+    tell("write");
+    for (const TensorInfo& t : checkpoint_.source->tensors())
+      if (!written_.contains(t.name)) copy(t.name, writer);
+    writer.finish();
+    write_config(partial);
+    copy_side_files(checkpoint_.directory, partial);
+    tell("verify");
+    verify(partial);
+    report_.out = out;
+    report_.bits_per_weight = stored_bits_ / weights_;
+    report_.seconds = seconds_since(start_);
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    report_.peak_rss_bytes = std::int64_t{usage.ru_maxrss} * 1024;
+    Json written = report_json(report_);
+    written["job"] = job;
+    write_file_atomically(partial / report_file, written.dump(2) + "\n");
+    return report_;
+  }
+
+ private:
+  // Work of one linear, a token: its product and its share of the statistics.
+  static double cost_of(std::int64_t outputs, std::int64_t inputs) {
+    return static_cast<double>(inputs) * static_cast<double>(outputs + inputs);
+  }
+
+  void tell(const char* stage, const SiteReport* site = nullptr) {
+    if (!progress_) return;
+    QuantizeProgress p{.stage = stage,
+                       .module = site ? site->name : "",
+                       .done = static_cast<int>(report_.modules.size()),
+                       .total = static_cast<int>(plan_.sites.size()),
+                       .error = site ? site->error : 0,
+                       .elapsed = seconds_since(start_)};
+    if (cost_done_ > 0)
+      p.left = seconds_since(loop_start_) * (cost_total_ - cost_done_) / cost_done_;
+    progress_(p);
+  }
+
+  void embed(const Calibration& calibration) {
+    tell("calibration");
+    const auto ends = checkpoint_.arch->ends(checkpoint_.model);
+    load(checkpoint_, *ends);
+    std::int64_t total = 0;
+    for (const auto& window : calibration.windows)
+      total += static_cast<std::int64_t>(window.size());
+    const std::int64_t rows = std::max(rows_per_chunk, total / most_chunks + 1);
+    std::vector<std::int32_t> ids;
+    CalibrationChunk chunk;
+    const auto finish = [&] {
+      if (ids.empty()) return;
+      Step step = step_of(chunk.rows, 0);
+      chunk.hidden =
+          ends->embed(Tensor::of<std::int32_t>(ids, {static_cast<std::int64_t>(ids.size())}), step);
+      chunks_.push_back(std::move(chunk));
+      chunk = {};
+      ids.clear();
+    };
+    for (const auto& window : calibration.windows) {
+      ids.insert(ids.end(), window.begin(), window.end());
+      chunk.rows.push_back(static_cast<std::int64_t>(window.size()));
+      if (static_cast<std::int64_t>(ids.size()) >= rows) finish();
+    }
+    finish();
+  }
+
+  void quantize_layer(int layer, TensorSink& sink) {
+    const std::string name = text(checkpoint_.arch->blocks, '.', layer);
+    const auto block = checkpoint_.arch->block(checkpoint_.model, layer);
+    load(checkpoint_, name, *block);
+    LinearFinder finder;
+    finder(name, *block);
+    StagedJob job{.block = block.get(),
+                  .layer = layer,
+                  .format = plan_.format,
+                  .pass = pass_.get(),
+                  .needs = plan_.method->needs,
+                  .sequential = options_.true_sequential,
+                  .wants_output = layer + 1 < checkpoint_.model.layers,
+                  .finished = [this](const SiteReport& site) { note(site); }};
+    for (const PlannedSite& site : plan_.sites)
+      if (site.layer == layer)
+        job.sites.push_back({site.name, finder.linears.at(site.name), site.scheme});
+    StagedResult result;
+    if (!job.sites.empty() || (job.needs.hessian && job.wants_output))
+      result = quantize_block(job, chunks_);
+    for (const auto& group : result.groups) note_group(name, group);
+    for (const auto& [site, packed] : result.packed) write(site, packed, sink);
+    for (const TensorInfo& t : checkpoint_.source->tensors())
+      if (t.name.starts_with(name + ".") && !written_.contains(t.name)) copy(t.name, sink);
+  }
+
+  void note(const SiteReport& site) {
+    report_.modules.push_back({.name = site.name,
+                               .method = site.method,
+                               .bits = site.scheme.bits,
+                               .group_size = site.scheme.group_size,
+                               .error = site.error,
+                               .damp = site.damp,
+                               .fallback = site.fallback,
+                               .seconds = site.seconds});
+    if (site.dead_columns > 0)
+      log(LogLevel::detail, site.name, ": ", site.dead_columns, " inputs are always zero");
+    if (!site.fallback.empty())
+      log(LogLevel::warning, site.name, ": ", site.method, " instead: ", site.fallback);
+    for (const PlannedSite& planned : plan_.sites)
+      if (planned.name == site.name) cost_done_ += cost_of(planned.outputs, planned.inputs);
+    tell("quantize", &site);
+  }
+
+  // "self_attn.q_proj" of "model.layers.3.self_attn.q_proj", once for all layers.
+  void note_group(const std::string& block, const std::vector<std::string>& group) {
+    std::vector<std::string> endings;
+    for (const std::string& site : group)
+      if (endings_.insert(site.substr(block.size() + 1)).second)
+        endings.push_back(site.substr(block.size() + 1));
+    if (!endings.empty()) groups_.push_back(std::move(endings));
+  }
+
+  void write(const std::string& site, const Packed& packed, TensorSink& sink) {
+    weights_ += static_cast<double>(packed.rows) * static_cast<double>(packed.cols);
+    for (const auto& [part, tensor] : packed.parts) {
+      const std::string name = text(site, '.', part);
+      sink.write(name, tensor);
+      digests_[name] = digest({tensor.host(), tensor.bytes()});
+      if (part != "g_idx") stored_bits_ += 8.0 * static_cast<double>(tensor.bytes());
+    }
+    written_.insert(site + ".weight");
+  }
+
+  void copy(const std::string& name, TensorSink& sink) {
+    sink.write(name, checkpoint_.source->read(name));
+    written_.insert(name);
+    copied_.push_back(name);
+  }
+
+  void write_config(const fs::path& partial) const {
+    const Dialect* dialect = find_dialect(Json{{"quant_method", "gptq"}});
+    const Json description =
+        dialect->describe({.format = plan_.format,
+                           .scheme = plan_.scheme,
+                           .desc_act = options_.desc_act && plan_.method->needs.hessian &&
+                                       plan_.scheme.group_size > 0,
+                           .true_sequential = options_.true_sequential,
+                           .damp_percent = options_.damp,
+                           .modules_in_block = groups_,
+                           .block_name = std::string(checkpoint_.arch->blocks),
+                           .exceptions = plan_.exceptions,
+                           .quantizer = "quaver:" QUAVER_VERSION});
+    Json config = checkpoint_.config;
+    config["quantization_config"] = description;
+    write_file_atomically(partial / "config.json", config.dump(2) + "\n");
+    write_file_atomically(partial / "quantize_config.json", description.dump(2) + "\n");
+  }
+
+  // Reads the output as any reader would, and compares it with what was meant.
+  void verify(const fs::path& partial) const {
+    const Checkpoint made = open_model(partial);
+    for (const auto& [name, wanted] : digests_) {
+      const Tensor t = made.source->read(name);
+      if (digest({t.host(), t.bytes()}) != wanted)
+        fail(Fault::io, partial.string(), ": tensor '", name,
+             "' reads back different from what "
+             "was written");
+    }
+    for (const std::string& name : copied_) {
+      const Tensor a = checkpoint_.source->read(name), b = made.source->read(name);
+      if (a.dtype() != b.dtype() || a.shape() != b.shape() ||
+          std::memcmp(a.host(), b.host(), a.bytes()) != 0)
+        fail(Fault::io, partial.string(), ": tensor '", name, "' differs from the source's");
+    }
+  }
+
+  const Checkpoint& checkpoint_;
+  const Plan& plan_;
+  const QuantizeOptions& options_;
+  const std::function<void(const QuantizeProgress&)>& progress_;
+  const Clock::time_point start_;
+  const std::unique_ptr<BlockPass> pass_;
+  std::vector<CalibrationChunk> chunks_;
+  QuantizeReport report_;
+  std::set<std::string> written_, endings_;
+  std::vector<std::string> copied_;
+  std::vector<std::vector<std::string>> groups_;
+  std::map<std::string, std::uint64_t> digests_;
+  double cost_done_ = 0, cost_total_ = 0, stored_bits_ = 0, weights_ = 0;
+  Clock::time_point loop_start_;
+};
+
+}  // namespace
+
+QuantizeReport quantize_checkpoint(const std::string& model, const std::string& out,
+                                   const QuantizeOptions& options,
+                                   const std::function<void(const QuantizeProgress&)>& progress) {
+  const auto start = Clock::now();
+  ensure(!out.empty(), "OUT is empty; expected the directory to write");
+  fs::path target = fs::path(out).lexically_normal();
+  if (!target.has_filename()) target = target.parent_path();
+  const Checkpoint checkpoint = open_model(model);
+  const Plan plan = make_plan(checkpoint, options);
+  std::error_code ignored;
+  ensure(!fs::equivalent(model, target, ignored), "OUT is the model's own directory: ", out);
+  check_finite(checkpoint);
+  Calibration calibration;
+  if (plan.method->needs.hessian) calibration = read_calibration(options, model, checkpoint.model);
+  const Json job = describe_job(checkpoint, options, calibration);
+  if (auto done = finished_report(target, job, options.overwrite)) return *done;
+  if (!calibration.remark.empty()) log(LogLevel::warning, calibration.remark);
+  const fs::path partial = start_partial(target, job, options.overwrite);
+  Pipeline pipeline(checkpoint, plan, options, progress, start);
+  QuantizeReport report = pipeline.run(calibration, partial, job, out);
+  publish(partial, target);
+  return report;
+}
+
+}  // namespace quaver

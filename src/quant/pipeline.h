@@ -1,0 +1,13 @@
+#pragma once
+// Checkpoint in, quantized checkpoint out.
+#include "quaver/quantize.h"
+
+namespace quaver {
+
+// The body of quantize(): see there. Peak memory: one block with its statistics, and the hidden
+// states of the calibration tokens.
+QuantizeReport quantize_checkpoint(
+    const std::string& model, const std::string& out, const QuantizeOptions& options,
+    const std::function<void(const QuantizeProgress&)>& progress = {});
+
+}  // namespace quaver

@@ -1,0 +1,178 @@
+#include "quant/plan.h"
+
+#include <charconv>
+#include <cmath>
+#include <regex>
+
+namespace quaver {
+namespace {
+
+constexpr std::size_t longest_pattern = 256;
+
+// Breadth-first matching in libstdc++: no exponential search, whatever the pattern.
+#ifdef __GLIBCXX__
+constexpr auto syntax = std::regex_constants::ECMAScript | std::regex_constants::__polynomial;
+#else
+constexpr auto syntax = std::regex_constants::ECMAScript;
+#endif
+
+// REGEX=skip or REGEX=bits:8,group_size:64,sym:false
+struct Rule {
+  std::regex pattern;
+  bool skip = false;
+  std::optional<std::int64_t> bits, group_size;
+  std::optional<bool> symmetric;
+};
+
+std::int64_t number_in(const std::string& rule, std::string_view word) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+  ensure(error == std::errc() && end == word.data() + word.size(), "--rule ", rule, ": '", word,
+         "' is no number");
+  return value;
+}
+
+void read_setting(const std::string& text_of_rule, std::string_view setting, Rule& rule) {
+  const std::size_t colon = setting.find(':');
+  const std::string_view key = setting.substr(0, colon);
+  const std::string_view value =
+      colon == std::string_view::npos ? std::string_view() : setting.substr(colon + 1);
+  if (key == "bits") {
+    rule.bits = number_in(text_of_rule, value);
+  } else if (key == "group_size") {
+    rule.group_size = number_in(text_of_rule, value);
+  } else if (key == "sym" && (value == "true" || value == "false")) {
+    rule.symmetric = value == "true";
+  } else {
+    fail(Fault::bad_argument, "--rule ", text_of_rule, ": unknown setting '", setting,
+         "'; known: skip, bits:N, group_size:N, sym:true, sym:false");
+  }
+}
+
+Rule read_rule(const std::string& word) {
+  const std::size_t equals = word.rfind('=');
+  ensure(equals != std::string::npos && equals > 0, "--rule ", word,
+         ": expected REGEX=skip or REGEX=bits:8,group_size:64,sym:false");
+  ensure(equals <= longest_pattern, "--rule: a pattern of ", equals, " characters; at most ",
+         longest_pattern, " are allowed");
+  Rule rule;
+  try {
+    rule.pattern = std::regex(word.substr(0, equals), syntax);
+  } catch (const std::regex_error& e) {
+    fail(Fault::bad_argument, "--rule ", word, ": ", e.what());
+  }
+  std::string_view rest = std::string_view(word).substr(equals + 1);
+  rule.skip = rest == "skip";
+  while (!rule.skip) {
+    const std::size_t comma = rest.find(',');
+    read_setting(word, rest.substr(0, comma), rule);
+    if (comma == std::string_view::npos) break;
+    rest.remove_prefix(comma + 1);
+  }
+  return rule;
+}
+
+// The scheme of a module; no value: it is left alone. The last rule that matches decides.
+std::optional<Scheme> scheme_for(const std::string& name, const Scheme& standard,
+                                 const std::vector<Rule>& rules) {
+  for (auto rule = rules.rbegin(); rule != rules.rend(); ++rule) {
+    if (!std::regex_search(name, rule->pattern)) continue;
+    if (rule->skip) return std::nullopt;
+    Scheme s = standard;
+    if (rule->bits) s.bits = static_cast<int>(std::clamp<std::int64_t>(*rule->bits, 0, 99));
+    if (rule->group_size) s.group_size = *rule->group_size;
+    if (rule->symmetric) s.symmetric = *rule->symmetric;
+    return s;
+  }
+  return standard;
+}
+
+// "; these would do: 32, 64, -1" where the group size is to blame.
+std::string advice(const Format& format, Scheme s, std::int64_t rows, std::int64_t cols) {
+  std::string sizes;
+  for (const std::int64_t size : {16, 32, 64, 128, 256, 512, 1024, -1}) {
+    s.group_size = size;
+    if (format.refuses(s, rows, cols).empty()) sizes += text(sizes.empty() ? "" : ", ", size);
+  }
+  return sizes.empty() ? std::string() : text("; group sizes that would do: ", sizes);
+}
+
+class LinearList final : public Visitor {
+ public:
+  void parameter(const std::string&, Tensor&, const Shape&) override {}
+  void linear(const std::string& name, Linear& l) override {
+    found.push_back({.name = name, .layer = layer, .outputs = l.outputs, .inputs = l.inputs});
+  }
+  int layer = 0;
+  std::vector<PlannedSite> found;
+};
+
+}  // namespace
+
+std::uint64_t parse_size(const std::string& word) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+  std::string unit(end, word.data() + word.size());
+  if (unit.size() == 2 && (unit[1] == 'B' || unit[1] == 'b')) unit.pop_back();
+  std::uint64_t factor = 0;
+  if (unit.empty() || unit == "B") factor = 1;
+  if (unit == "K" || unit == "k") factor = 1000;
+  if (unit == "M" || unit == "m") factor = 1'000'000;
+  if (unit == "G" || unit == "g") factor = 1'000'000'000;
+  ensure(
+      error == std::errc() && factor > 0 && value > 0 && value < (std::uint64_t{1} << 62) / factor,
+      "--shard-size ", word, "; expected a size such as 5G or 300M");
+  return value * factor;
+}
+
+Plan make_plan(const Checkpoint& checkpoint, const QuantizeOptions& options) {
+  if (!checkpoint.quantization.is_null())
+    fail(Fault::unsupported, checkpoint.directory.string(),
+         ": this checkpoint is quantized already; quantize starts from a dense one");
+  Plan plan{.method = &find_method(options.method), .format = &find_format(options.format)};
+  plan.shard_bytes = parse_size(options.shard_size);
+  ensure(options.damp >= 0 && std::isfinite(options.damp) && options.damp <= 1, "--damp ",
+         options.damp, "; expected 0 to 1");
+  ensure(options.scale_search == "none" || options.scale_search == "weighted", "--scale-search ",
+         options.scale_search, "; known: none, weighted");
+  const bool aware = options.act_group_aware.value_or(!options.desc_act);
+  ensure(!aware || !options.desc_act,
+         "--act-group-aware and --desc-act order the same columns: choose one");
+  plan.method_options = {{"damp", options.damp},
+                         {"desc_act", options.desc_act},
+                         {"act_group_aware", aware},
+                         {"scale_search", options.scale_search}};
+  plan.scheme = {options.bits, options.group_size, options.sym};
+  std::vector<Rule> rules;
+  for (const std::string& rule : options.rules) rules.push_back(read_rule(rule));
+  LinearList list;
+  for (; list.layer < checkpoint.model.layers; ++list.layer) {
+    const auto block = checkpoint.arch->block(checkpoint.model, list.layer);
+    list(text(checkpoint.arch->blocks, '.', list.layer), *block);
+  }
+  for (PlannedSite& site : list.found) {
+    const std::optional<Scheme> scheme = scheme_for(site.name, plan.scheme, rules);
+    if (!scheme || *scheme != plan.scheme) plan.exceptions.emplace(site.name, scheme);
+    if (!scheme) continue;
+    site.scheme = *scheme;
+    const std::string refusal = plan.format->refuses(*scheme, site.outputs, site.inputs);
+    ensure(refusal.empty(), site.name, ": ", refusal,
+           advice(*plan.format, *scheme, site.outputs, site.inputs));
+    plan.sites.push_back(site);
+  }
+  ensure(!plan.sites.empty(), "--rule: nothing is left to quantize");
+  return plan;
+}
+
+void check_finite(const Checkpoint& checkpoint) {
+  std::string problems;
+  for (const TensorInfo& info : checkpoint.source->tensors()) {
+    if (!info.foreign_dtype.empty()) continue;
+    const std::int64_t bad = count_non_finite(checkpoint.source->read(info.name));
+    if (bad > 0)
+      problems += text("\n  tensor '", info.name, "' holds ", bad, " of ", info.shape.size());
+  }
+  ensure_file(problems.empty(), checkpoint.directory.string(), ": non-finite weights:", problems);
+}
+
+}  // namespace quaver

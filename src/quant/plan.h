@@ -1,0 +1,40 @@
+#pragma once
+// What a job will do, decided and checked before any work.
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "loading/model.h"
+#include "quant/pass.h"
+#include "quaver/quantize.h"
+
+namespace quaver {
+
+struct PlannedSite {
+  std::string name;
+  int layer = 0;
+  std::int64_t outputs = 0, inputs = 0;
+  Scheme scheme;
+};
+
+struct Plan {
+  const Method* method = nullptr;
+  const Format* format = nullptr;
+  Json method_options;
+  Scheme scheme;
+  std::vector<PlannedSite> sites;                           // in the order of the model
+  std::map<std::string, std::optional<Scheme>> exceptions;  // by rule; no value: left alone
+  std::uint64_t shard_bytes = 0;
+};
+
+// Throws Error(bad_argument, unsupported) on options that cannot be met, naming the linear.
+Plan make_plan(const Checkpoint& checkpoint, const QuantizeOptions& options);
+
+// Throws Error(bad_file) that names the tensors with infinite or undefined values, and how many.
+void check_finite(const Checkpoint& checkpoint);
+
+// "5G", "300MB", "1000000"; decimal units.
+std::uint64_t parse_size(const std::string& word);
+
+}  // namespace quaver

@@ -1,0 +1,43 @@
+#pragma once
+// One block under calibration: its inputs are observed and its linears quantized while the
+// calibration tokens run through it once.
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "quant/pass.h"
+
+namespace quaver {
+
+// Some whole sequences of the calibration set on their way through the model.
+struct CalibrationChunk {
+  Tensor hidden;                   // f32 [rows, hidden]: the block's input, then its output
+  std::vector<std::int64_t> rows;  // of each sequence
+};
+
+struct StagedJob {
+  Block* block = nullptr;
+  int layer = 0;
+  std::vector<Site> sites;
+  const Format* format = nullptr;
+  BlockPass* pass = nullptr;
+  Needs needs;
+  bool sequential = true;    // later linears see the outputs of the quantized earlier ones
+  bool wants_output = true;  // false for the last block
+  std::function<void(const SiteReport&)> finished;  // after each site
+};
+
+struct StagedResult {
+  std::map<std::string, Packed> packed;          // by site name
+  std::vector<std::vector<std::string>> groups;  // names of sites that share their input
+};
+
+// Quantizes the sites; where the pass needs statistics, every chunk's `hidden` becomes the output
+// of the quantized block. The linears are left with their dequantized weights.
+StagedResult quantize_block(const StagedJob& job, std::vector<CalibrationChunk>& chunks);
+
+// A step for whole sequences without a cache.
+Step step_of(const std::vector<std::int64_t>& rows, int layer);
+
+}  // namespace quaver
