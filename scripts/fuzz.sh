@@ -11,7 +11,7 @@ case "$seconds" in
   '' | *[!0-9]*) echo "usage: scripts/fuzz.sh [SECONDS] [TARGET...]" >&2; exit 2 ;;
 esac
 shift || true
-build=build-fuzz
+build=${QUAVER_FUZZ_BUILD:-build-fuzz}
 compiler=${QUAVER_FUZZ_CXX:-clang++-19}
 command -v "$compiler" >/dev/null || { echo "fuzz: $compiler is not installed" >&2; exit 1; }
 

@@ -45,7 +45,7 @@ class Cache {
  private:
   std::mutex mutex_;
   std::multimap<std::size_t, void*> free_;
-  std::size_t kept_ = 0, limit_ = std::size_t{256} << 20;
+  std::size_t kept_ = 0, limit_ = default_host_buffer_cache;
 };
 
 // Never destroyed: tensors in static storage may outlive any static object.

@@ -70,7 +70,8 @@ std::optional<std::int32_t> leading_token(const Tokenizer& tokenizer) {
 Plan planned(const EvaluateJob& job) {
   const EvaluateOptions& options = job.options;
   Plan plan{.protocol = &find_protocol(options.protocol)};
-  const std::int64_t most = job.model.config().max_positions, hard = job.model.ends().position_limit();
+  const std::int64_t most = job.model.config().max_positions,
+                     hard = job.model.ends().position_limit();
   plan.context =
       options.context.value_or(most > 0 ? std::min(default_context, most) : default_context);
   ensure(hard == 0 || plan.context <= hard, "[eval] --context ", plan.context, ": the model has ",

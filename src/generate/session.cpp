@@ -28,7 +28,6 @@ KvCache copied(const KvCache& cache) {
 
 }  // namespace
 
-
 void check_ids(const Decoder& decoder, std::span<const std::int32_t> ids) {
   for (std::size_t i = 0; i < ids.size(); ++i)
     ensure(ids[i] >= 0 && ids[i] < decoder.config().vocab, "[ids] token ", i, " is ", ids[i],

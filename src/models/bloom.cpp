@@ -32,14 +32,21 @@ class BloomBlock final : public Block {
 
   Tensor forward(const Tensor& x, Step& step) override {
     const Tensor a = attention_norm_(x);
-    const Qkv s = split_heads(qkv_(a, step), attention_.shape.heads, attention_.shape.head_dim);
-    const Tensor h = (residual_after_norm_ ? a : x) + dense_(attention_(s.q, s.k, s.v, step), step);
+    const Tensor h = (residual_after_norm_ ? a : x) + dense_(attended(a, step), step);
     const Tensor m = mlp_norm_(h);
-    return (residual_after_norm_ ? m : h) +
-           down_(activation(up_(m, step), Activation::gelu_tanh), step);
+    return (residual_after_norm_ ? m : h) + down_(widened(m, step), step);
   }
 
  private:
+  // Functions of their own, so that what only they need is freed before the next linear.
+  Tensor attended(const Tensor& x, Step& step) const {
+    Qkv s = split_heads(qkv_(x, step), attention_.shape.heads, attention_.shape.head_dim);
+    return attention_(std::move(s.q), std::move(s.k), s.v, step);
+  }
+  Tensor widened(const Tensor& x, Step& step) const {
+    return activation(up_(x, step), Activation::gelu_tanh);
+  }
+
   LayerNorm attention_norm_, mlp_norm_;
   Linear qkv_, dense_, up_, down_;
   SelfAttention attention_;

@@ -38,13 +38,18 @@ class NeoxBlock final : public Block {
   }
 
   Tensor forward(const Tensor& x, Step& step) override {
-    const Tensor qkv = qkv_(attention_norm_(x), step);
-    const Qkv s = split_heads(qkv, attention_.shape.heads, attention_.shape.head_dim);
-    const Tensor h = x + dense_(attention_(s.q, s.k, s.v, step), step);
-    return h + down_(activation(up_(mlp_norm_(parallel_ ? x : h), step), function_), step);
+    const Tensor h = x + dense_(attended(attention_norm_(x), step), step);
+    return h + down_(widened(mlp_norm_(parallel_ ? x : h), step), step);
   }
 
  private:
+  // Functions of their own, so that what only they need is freed before the next linear.
+  Tensor attended(const Tensor& x, Step& step) const {
+    Qkv s = split_heads(qkv_(x, step), attention_.shape.heads, attention_.shape.head_dim);
+    return attention_(std::move(s.q), std::move(s.k), s.v, step);
+  }
+  Tensor widened(const Tensor& x, Step& step) const { return activation(up_(x, step), function_); }
+
   LayerNorm attention_norm_, mlp_norm_;
   Linear qkv_, dense_, up_, down_;
   SelfAttention attention_;

@@ -35,12 +35,17 @@ class GptjBlock final : public Block {
 
   Tensor forward(const Tensor& x, Step& step) override {
     const Tensor n = norm_(x);
-    const Tensor q = q_(n, step), k = k_(n, step), v = v_(n, step);
-    const Tensor h = x + o_(attention_(q, k, v, step), step);
+    const Tensor h = x + o_(attended(n, step), step);
     return h + out_(activation(in_(n, step), function_), step);
   }
 
  private:
+  // A function of its own, so that what only it needs is freed before the next linear.
+  Tensor attended(const Tensor& x, Step& step) const {
+    Tensor q = q_(x, step), k = k_(x, step), v = v_(x, step);
+    return attention_(std::move(q), std::move(k), v, step);
+  }
+
   LayerNorm norm_;
   Linear q_, k_, v_, o_, in_, out_;
   SelfAttention attention_;

@@ -37,15 +37,21 @@ class LlamaBlock final : public Block {
   }
 
   Tensor forward(const Tensor& x, Step& step) override {
-    const Tensor a = attention_norm_(x);
-    const Tensor q = q_(a, step), k = k_(a, step), v = v_(a, step);
-    const Tensor h = x + o_(attention_(q, k, v, step), step);
-    const Tensor m = mlp_norm_(h);
-    const Tensor gate = gate_(m, step), up = up_(m, step);
-    return h + down_(gated(gate, function_, up), step);
+    const Tensor h = x + o_(attended(attention_norm_(x), step), step);
+    return h + down_(widened(mlp_norm_(h), step), step);
   }
 
  private:
+  // Functions of their own, so that what only they need is freed before the next linear.
+  Tensor attended(const Tensor& x, Step& step) const {
+    Tensor q = q_(x, step), k = k_(x, step), v = v_(x, step);
+    return attention_(std::move(q), std::move(k), v, step);
+  }
+  Tensor widened(const Tensor& x, Step& step) const {
+    const Tensor gate = gate_(x, step), up = up_(x, step);
+    return gated(gate, function_, up);
+  }
+
   RmsNorm attention_norm_, mlp_norm_;
   Linear q_, k_, v_, o_, gate_, up_, down_;
   SelfAttention attention_;

@@ -34,13 +34,18 @@ class OptBlock final : public Block {
   }
 
   Tensor forward(const Tensor& x, Step& step) override {
-    const Tensor a = attention_norm_(x);
-    const Tensor q = q_(a, step), k = k_(a, step), v = v_(a, step);
-    const Tensor h = x + o_(attention_(q, k, v, step), step);
-    return h + fc2_(activation(fc1_(mlp_norm_(h), step), function_), step);
+    const Tensor h = x + o_(attended(attention_norm_(x), step), step);
+    return h + fc2_(widened(mlp_norm_(h), step), step);
   }
 
  private:
+  // Functions of their own, so that what only they need is freed before the next linear.
+  Tensor attended(const Tensor& x, Step& step) const {
+    Tensor q = q_(x, step), k = k_(x, step), v = v_(x, step);
+    return attention_(std::move(q), std::move(k), v, step);
+  }
+  Tensor widened(const Tensor& x, Step& step) const { return activation(fc1_(x, step), function_); }
+
   LayerNorm attention_norm_, mlp_norm_;
   Linear q_, k_, v_, o_, fc1_, fc2_;
   SelfAttention attention_;

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Everything that must pass before a change goes in, from a fresh clone: set-up, build with
+# warnings as errors, unit and end-to-end tests, format, sanitizers, fuzzing.
+#
+#   scripts/test.sh           all of it (at most 15 minutes on two cores)
+#   scripts/test.sh --quick   without sanitizers and fuzzing
+set -uo pipefail
+cd "$(dirname "$0")/.."
+quick=0
+case "${1:-}" in
+  --quick) quick=1 ;;
+  "") ;;
+  *) echo "usage: scripts/test.sh [--quick]" >&2; exit 2 ;;
+esac
+logs=build-test-logs
+mkdir -p "$logs"
+passed=0
+failed=0
+names=()
+started=$SECONDS
+
+# step NAME COMMAND...: runs the command with its output in a file, shows the end of it on failure.
+step() {
+  local name=$1 begin=$SECONDS
+  shift
+  if "$@" >"$logs/$name.log" 2>&1; then
+    passed=$((passed + 1))
+    echo "ok      $name  ($((SECONDS - begin)) s)"
+  else
+    failed=$((failed + 1))
+    names+=("$name")
+    echo "FAILED  $name  ($((SECONDS - begin)) s), $logs/$name.log ends:"
+    tail -n 40 "$logs/$name.log"
+    return 1
+  fi
+}
+
+# Counts the tests of a ctest run one by one.
+tests() {
+  local name=$1 begin=$SECONDS line
+  shift
+  "$@" >"$logs/$name.log" 2>&1
+  local good bad
+  good=$(grep -cE '^ *[0-9]+/[0-9]+ Test .* Passed ' "$logs/$name.log")
+  bad=$(grep -cE '^ *[0-9]+/[0-9]+ Test .*\*\*\*' "$logs/$name.log")
+  if [ "$((good + bad))" -eq 0 ]; then
+    bad=1
+    tail -n 20 "$logs/$name.log"
+  fi
+  passed=$((passed + good))
+  failed=$((failed + bad))
+  echo "$name: $good passed, $bad failed  ($((SECONDS - begin)) s)"
+  if [ "$bad" -gt 0 ]; then
+    names+=("$name")
+    grep -E '^ *[0-9]+/[0-9]+ Test .*\*\*\*' "$logs/$name.log"
+    grep -E '(: Failure|FAILED|Error|error:|assert)' "$logs/$name.log" | head -n 40
+  fi
+}
+
+finish() {
+  echo
+  [ "$failed" -eq 0 ] || echo "failed: ${names[*]}"
+  echo "$passed passed, $failed failed ($((SECONDS - started)) s)"
+  [ "$failed" -eq 0 ]
+  exit
+}
+
+format_check() {
+  git ls-files -co --exclude-standard -- '*.h' '*.cpp' | xargs clang-format --dry-run --Werror
+}
+
+step setup scripts/setup.sh || finish
+# GCC 12 sees overlapping copies in std::string's own operator+ (its bug 105651).
+step configure cmake --preset release -DQUAVER_WERROR=ON -DCMAKE_CXX_FLAGS=-Wno-restrict || finish
+step build cmake --build build-release --parallel "$(nproc)" || finish
+tests unit_and_e2e ctest --test-dir build-release --output-on-failure --parallel "$(nproc)"
+step format format_check
+step plain_build cmake -S . -B build-plain -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF
+if [ "$quick" -eq 0 ]; then
+  step fuzz scripts/fuzz.sh 60
+  sanitized=(core formats io)
+  targets=()
+  for layer in "${sanitized[@]}"; do targets+=("quaver_${layer}_test"); done
+  if step asan_configure cmake --preset asan &&
+     step asan_build cmake --build build-asan --parallel "$(nproc)" --target "${targets[@]}"; then
+    tests asan ctest --test-dir build-asan --output-on-failure -R "^($(IFS='|'; echo "${sanitized[*]}"))$"
+  fi
+fi
+finish

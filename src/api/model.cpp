@@ -1,0 +1,80 @@
+#include "quaver/model.h"
+
+#include <utility>
+
+#include "api/loaded_model.h"
+#include "core/error.h"
+#include "generate/generate.h"
+#include "generate/settings.h"
+#include "loading/model.h"
+
+namespace quaver {
+namespace {
+
+std::vector<GenerateResult> run(const Model::Impl& impl, const Tokenizer* tokenizer,
+                                std::span<const std::vector<std::int32_t>> prompts,
+                                const GenerateOptions& options, const TextSink& sink) {
+  const GenerateSettings settings = resolve(options, impl.generation_config);
+  return quaver::generate({.decoder = *impl.decoder,
+                           .tokenizer = tokenizer,
+                           .prompts = prompts,
+                           .settings = settings,
+                           .sink = sink});
+}
+
+}  // namespace
+
+const Tokenizer* Model::Impl::tokenizer() const {
+  std::call_once(once_, [this] { tokenizer_ = Tokenizer::find(directory); });
+  return tokenizer_ ? &*tokenizer_ : nullptr;
+}
+
+const Tokenizer& Model::Impl::needed_tokenizer() const {
+  const Tokenizer* const found = tokenizer();
+  ensure_file(found != nullptr, directory.string(),
+              ": no tokenizer.json and no tokenizer.model; only token ids can be given");
+  return *found;
+}
+
+void check_device(const std::string& device) {
+  ensure(device == "cpu", "device: got '", device,
+         "', expected cpu, the only device that this build knows");
+}
+
+Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Model::Model(Model&&) noexcept = default;
+Model& Model::operator=(Model&&) noexcept = default;
+Model::~Model() = default;
+
+Model Model::load(const std::string& directory, const LoadOptions& options) {
+  check_device(options.device);
+  auto impl = std::make_unique<Impl>();
+  impl->directory = directory;
+  impl->decoder = load_decoder(open_model(directory));
+  impl->generation_config = read_generation_config(directory);
+  return Model(std::move(impl));
+}
+
+GenerateResult Model::generate(std::string_view prompt, const GenerateOptions& options,
+                               const TextSink& sink) const {
+  const Tokenizer& tokenizer = impl_->needed_tokenizer();
+  const std::vector<std::int32_t> ids = tokenizer.encode(prompt, true);
+  return std::move(run(*impl_, &tokenizer, {&ids, 1}, options, sink).front());
+}
+
+std::vector<GenerateResult> Model::generate(std::span<const std::vector<std::int32_t>> prompts,
+                                            const GenerateOptions& options) const {
+  return run(*impl_, impl_->tokenizer(), prompts, options, {});
+}
+
+bool Model::has_tokenizer() const { return impl_->tokenizer() != nullptr; }
+
+std::vector<std::int32_t> Model::tokenize(std::string_view text, bool add_special_tokens) const {
+  return impl_->needed_tokenizer().encode(text, add_special_tokens);
+}
+
+std::string Model::detokenize(std::span<const std::int32_t> ids, bool keep_special_tokens) const {
+  return impl_->needed_tokenizer().decode(ids, !keep_special_tokens);
+}
+
+}  // namespace quaver

@@ -1,0 +1,11 @@
+#include "cli/command.h"
+
+namespace quaver::cli {
+
+std::span<const Command* const> commands() {
+  static constexpr const Command* table[] = {&quantize,   &generate, &eval,  &forward, &tokenize,
+                                             &detokenize, &inspect,  &bench, &doctor};
+  return table;
+}
+
+}  // namespace quaver::cli

@@ -1,0 +1,163 @@
+#include "quaver/quantize.h"
+
+#include <algorithm>
+#include <map>
+
+#include "cli/command.h"
+#include "cli/terminal.h"
+
+namespace quaver::cli {
+namespace {
+
+constexpr std::size_t most_table_rows = 40;  // above, modules of the same kind share a line
+
+Json report_json(const QuantizeReport& report) {
+  Json modules = Json::array();
+  for (const QuantizedModule& m : report.modules)
+    modules.push_back({{"name", m.name},
+                       {"method", m.method},
+                       {"bits", m.bits},
+                       {"group_size", m.group_size},
+                       {"error", m.error},
+                       {"damp", m.damp},
+                       {"fallback", m.fallback.empty() ? Json() : Json(m.fallback)},
+                       {"seconds", m.seconds}});
+  return {{"out", report.out},
+          {"seconds", report.seconds},
+          {"peak_rss_bytes", report.peak_rss_bytes},
+          {"bits_per_weight", report.bits_per_weight},
+          {"modules", std::move(modules)}};
+}
+
+// "model.layers.3.mlp.up_proj" -> "model.layers.*.mlp.up_proj"
+std::string kind_of(const std::string& name) {
+  std::string kind, part;
+  for (const char c : name + ".") {
+    if (c != '.') {
+      part += c;
+      continue;
+    }
+    const bool number = !part.empty() && std::all_of(part.begin(), part.end(),
+                                                     [](char d) { return d >= '0' && d <= '9'; });
+    kind += (kind.empty() ? "" : ".") + (number ? "*" : part);
+    part.clear();
+  }
+  return kind;
+}
+
+std::string full_table(const QuantizeReport& report) {
+  std::vector<std::vector<std::string>> rows{
+      {"module", "method", "bits", "group", "error", "damp", "seconds"}};
+  for (const QuantizedModule& m : report.modules)
+    rows.push_back({m.name, m.method, std::to_string(m.bits), std::to_string(m.group_size),
+                    fixed(m.error, 5), fixed(m.damp, 3), fixed(m.seconds, 2)});
+  return aligned(rows);
+}
+
+std::string condensed_table(const QuantizeReport& report) {
+  struct Line {
+    const QuantizedModule* first = nullptr;
+    bool mixed = false;
+    int count = 0;
+    double error = 0, worst = 0, damp = 0, seconds = 0;
+  };
+  std::vector<std::string> order;
+  std::map<std::string, Line> lines;
+  for (const QuantizedModule& m : report.modules) {
+    Line& line = lines[kind_of(m.name)];
+    if (line.count++ == 0) order.push_back(kind_of(m.name)), line.first = &m;
+    line.mixed |= m.bits != line.first->bits || m.group_size != line.first->group_size ||
+                  m.method != line.first->method;
+    line.error += m.error;
+    line.worst = std::max(line.worst, m.error);
+    line.damp = std::max(line.damp, m.damp);
+    line.seconds += m.seconds;
+  }
+  std::vector<std::vector<std::string>> rows{{"modules", "count", "method", "bits", "group",
+                                              "mean error", "worst", "max damp", "seconds"}};
+  for (const std::string& kind : order) {
+    const Line& line = lines[kind];
+    const QuantizedModule& m = *line.first;
+    rows.push_back({kind, std::to_string(line.count), line.mixed ? "mixed" : m.method,
+                    line.mixed ? "mixed" : std::to_string(m.bits),
+                    line.mixed ? "mixed" : std::to_string(m.group_size),
+                    fixed(line.error / line.count, 5), fixed(line.worst, 5), fixed(line.damp, 3),
+                    fixed(line.seconds, 2)});
+  }
+  return aligned(rows);
+}
+
+std::string summary(const QuantizeReport& report) {
+  std::string out;
+  if (report.already_done)
+    out += text(report.out, " is whole already and was made by this very job; nothing to do.\n\n");
+  out += report.modules.size() > most_table_rows ? condensed_table(report) : full_table(report);
+  for (const QuantizedModule& m : report.modules)
+    if (!m.fallback.empty()) out += text("fallback: ", m.name, ": ", m.fallback, "\n");
+  out += text("\n", report.modules.size(), " modules, ", fixed(report.bits_per_weight, 3),
+              " bits a weight, ", time_in_words(report.seconds), ", at most ",
+              in_words(report.peak_rss_bytes), " of memory\n");
+  out +=
+      text("written and verified: ", report.out, "\nreport: ", report.out, "/quaver-report.json\n");
+  return out;
+}
+
+int run(const Command& self, std::span<const std::string> arguments) {
+  QuantizeOptions options;
+  PrecisionOptions precision;
+  CommonOptions common;
+  const auto words = begin(self, arguments, 2, 2, common, options, precision);
+  if (!words) return 0;
+  check_model_path((*words)[0]);
+  if (!options.calibration.empty()) check_input_file(options.calibration);
+  catch_interrupts();
+  Progress progress(common);
+  QuantizeReport report;
+  try {
+    report = quaver::quantize((*words)[0], (*words)[1], options, [&](const QuantizeProgress& p) {
+      Json event{{"event", p.stage}, {"done", p.done}, {"total", p.total}};
+      if (!p.module.empty()) event["module"] = p.module, event["error"] = p.error;
+      if (p.left >= 0) event["left"] = p.left;
+      std::string what = p.stage;
+      if (!p.module.empty()) what += "  " + p.module + "  error " + fixed(p.error, 5);
+      progress.step(what, p.done, p.total, p.left, std::move(event));
+      stop_if_interrupted();
+    });
+  } catch (const Error& error) {
+    progress.clear();
+    progress.event({{"event", "error"}, {"message", error.what()}});
+    if (error.fault != Fault::interrupted) throw;
+    note(common, text("quaver: interrupted; ", (*words)[1], " was not written, ", (*words)[1],
+                      ".partial holds unfinished work and may be removed"));
+    return 130;
+  }
+  progress.clear();
+  progress.event({{"event", "finished"}, {"out", report.out}, {"seconds", report.seconds}});
+  if (common.json)
+    print_json(report_json(report));
+  else if (!common.quiet)
+    print(summary(report));
+  return 0;
+}
+
+}  // namespace
+
+constinit const Command quantize = {
+    .name = "quantize",
+    .arguments = "MODEL OUT",
+    .summary = "quantize a checkpoint, verify the result, print a table",
+    .help =
+        "Quantizes the linears of MODEL, a Hugging Face checkpoint directory, block by block, and\n"
+        "writes OUT: packed weights, configs, tokenizer and quaver-report.json. The work lies in\n"
+        "OUT.partial until it is whole and verified. The same command on a finished OUT prints "
+        "its\n"
+        "summary; another job needs --overwrite.\n"
+        "\n"
+        "Examples:\n"
+        "  quaver quantize models/story-opt story-opt-4bit\n"
+        "  quaver quantize models/story-opt story-opt-3bit --bits 3 --group-size 64 --asym\n"
+        "  quaver quantize models/story-opt story-opt-rtn --method rtn --rule 'fc2=bits:8'\n",
+    .run = run,
+};
+
+}  // namespace quaver::cli

@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""quantize_test.py QUAVER SOURCE: a checkpoint in, a quantized checkpoint, text and perplexity out."""
+import json
+import os
+import signal
+import struct
+import subprocess
+import time
+
+from quaver import (FAMILIES, FIXTURES, MODEL, PROGRAM, copy_of, files_of, main, read_safetensors, run,
+                    run_json, tests_of, write_safetensors)
+
+SMALL = ["--samples", "8", "--seqlen", "128"]
+
+
+def fixture(family):
+    return os.path.join(FIXTURES, family)
+
+
+def calibration_ids(directory):
+    """The fixtures have no tokenizer: they are calibrated on ids."""
+    path = os.path.join(directory, "calibration.json")
+    with open(path, "w") as f:
+        json.dump([[(i * i + 7 * j) % 160 for i in range(64)] for j in range(8)], f)
+    return ["--calibration", path, "--samples", "8", "--seqlen", "64"]
+
+
+def weights_of(directory):
+    tensors = {}
+    for name in sorted(os.listdir(directory)):
+        if name.endswith(".safetensors"):
+            tensors.update(read_safetensors(os.path.join(directory, name)))
+    return tensors
+
+
+def test_whole_job(directory):
+    out = os.path.join(directory, "out")
+    report = run_json("quantize", MODEL, out, "--bits", "4", "--group-size", "128", *SMALL)
+    assert set(report) == {"out", "seconds", "peak_rss_bytes", "bits_per_weight", "modules"}
+    assert len(report["modules"]) == 36 and 4 < report["bits_per_weight"] < 4.5
+    for module in report["modules"]:
+        assert set(module) == {"name", "method", "bits", "group_size", "error", "damp", "fallback",
+                               "seconds"}
+        assert module["bits"] == 4 and 0 < module["error"] < 0.5
+    with open(os.path.join(out, "quaver-report.json")) as f:
+        assert json.load(f)["modules"] == report["modules"]
+    assert not os.path.exists(out + ".partial")
+
+    source, files = files_of(MODEL), files_of(out)
+    for name in ("tokenizer.json", "generation_config.json", "vocab.json", "merges.txt"):
+        assert files[name] == source[name], name
+    config = json.loads(files["config.json"])["quantization_config"]
+    assert config["quant_method"] == "gptq" and config["bits"] == 4 and config["group_size"] == 128
+    assert json.loads(files["quantize_config.json"])["bits"] == 4
+
+    packed, plain = weights_of(out), weights_of(MODEL)
+    quantized = {module["name"] for module in report["modules"]}
+    for name, tensor in plain.items():
+        module = name.removesuffix(".weight")
+        if module in quantized:
+            assert name not in packed and module + ".qweight" in packed
+        else:
+            assert packed[name] == tensor, name
+
+    before = run_json("eval", MODEL, "--context", "256", "--max-windows", "10")
+    after = run_json("eval", out, "--context", "256", "--max-windows", "10", "--against", MODEL)
+    assert before["perplexity"] < after["perplexity"] < 1.2 * before["perplexity"], after
+    assert 0 < after["kl"] < 0.2 and after["top1"] > 0.7
+    text = run_json("generate", out, "Once upon a time", "--max-new-tokens", "20")["text"]
+    assert len(text.split()) > 8
+    inspected = run_json("inspect", out, "--kernels")
+    assert inspected["quantization"]["bits"] == 4 and 4 < inspected["bits_per_weight"] < 4.5
+
+
+def test_gptq_beats_rtn(directory):
+    kl = {}
+    for method in ("rtn", "gptq"):
+        out = os.path.join(directory, method)
+        run("quantize", MODEL, out, "--method", method, "--bits", "3", "--samples", "16", "--seqlen",
+            "256", "--quiet")
+        kl[method] = run_json("eval", out, "--context", "128", "--max-windows", "8", "--against",
+                              MODEL)["kl"]
+    assert kl["gptq"] < 0.8 * kl["rtn"], kl
+
+
+def test_every_family_and_scheme(directory):
+    ids = calibration_ids(directory)
+    golden = "golden.safetensors"
+    schemes = [["--bits", "4", "--group-size", "32"], ["--bits", "3", "--group-size", "-1", "--asym"],
+               ["--bits", "8", "--group-size", "32", "--desc-act"],
+               ["--bits", "2", "--group-size", "32", "--asym", "--no-true-sequential"],
+               ["--bits", "4", "--group-size", "32", "--format", "gptq_v2", "--method", "rtn"]]
+    for family, scheme in zip(FAMILIES, schemes):
+        out = os.path.join(directory, family)
+        run("quantize", fixture(family), out, *scheme, *ids)
+        logits = os.path.join(directory, "l.safetensors")
+        run("forward", out, "--ids", os.path.join(fixture(family), golden), "--out", logits)
+        assert read_safetensors(logits)["logits"][1] == [2, 24, 160]
+
+
+def test_same_bytes_for_any_number_of_threads(directory):
+    outs = []
+    for threads in ("1", "2", "3"):
+        outs.append(os.path.join(directory, threads))
+        run("quantize", MODEL, outs[-1], "--threads", threads, *SMALL, "--quiet")
+    first, *others = map(files_of, outs)
+    for other in others:
+        assert first.keys() == other.keys()
+        for name in first:
+            if name != "quaver-report.json":
+                assert first[name] == other[name], name
+
+
+def test_finished_job_and_other_jobs(directory):
+    out = os.path.join(directory, "out")
+    job = [fixture("llama"), out, "--group-size", "32", *calibration_ids(directory)]
+    first = run_json("quantize", *job)
+    files = files_of(out)
+    again = run_json("quantize", *job)
+    assert again["modules"] == first["modules"] and files_of(out) == files
+    _, err = run("quantize", *job, "--bits", "3", code=2)
+    assert "--overwrite" in err and files_of(out) == files
+    assert run_json("quantize", *job, "--bits", "3", "--overwrite")["modules"][0]["bits"] == 3
+
+
+def test_stale_partial_is_refused_by_name(directory):
+    out = os.path.join(directory, "out")
+    os.mkdir(out + ".partial")
+    with open(os.path.join(out + ".partial", "something"), "w") as f:
+        f.write("x")
+    job = [fixture("opt"), out, "--group-size", "32", *calibration_ids(directory)]
+    _, err = run("quantize", *job, code=2)
+    assert "out.partial" in err and "--overwrite" in err, err
+    run("quantize", *job, "--overwrite")
+    assert not os.path.exists(out + ".partial")
+
+
+def test_rules(directory):
+    out = os.path.join(directory, "out")
+    report = run_json("quantize", fixture("opt"), out, "--group-size", "32", "--rule", "fc1=bits:8",
+                      "--rule", r"layers\.0\..*out_proj=skip", *calibration_ids(directory))
+    bits = {module["name"]: module["bits"] for module in report["modules"]}
+    assert all(b == (8 if name.endswith("fc1") else 4) for name, b in bits.items()), bits
+    assert not any("layers.0." in name and "out_proj" in name for name in bits), bits
+    logits = os.path.join(directory, "l.safetensors")
+    run("forward", out, "--ids", os.path.join(fixture("opt"), "golden.safetensors"), "--out", logits)
+
+
+def test_shards(directory):
+    out = os.path.join(directory, "out")
+    run("quantize", MODEL, out, "--method", "rtn", "--shard-size", "2M", *SMALL)
+    with open(os.path.join(out, "model.safetensors.index.json")) as f:
+        index = json.load(f)["weight_map"]
+    assert len(set(index.values())) > 1 and set(index) == set(weights_of(out))
+    run("eval", out, "--context", "64", "--max-windows", "2")
+
+
+def test_non_finite_weights_exit_with_3(directory):
+    model = copy_of(fixture("llama"), directory)
+    path = os.path.join(model, "model.safetensors")
+    with open(path, "rb") as f:
+        size = struct.unpack("<Q", f.read(8))[0]
+        header = json.loads(f.read(size))
+    name = "model.layers.1.mlp.down_proj.weight"
+    with open(path, "r+b") as f:
+        f.seek(8 + size + header[name]["data_offsets"][0])
+        f.write(struct.pack("<2f", float("nan"), float("inf")))
+    out = os.path.join(directory, "out")
+    _, err = run("quantize", model, out, "--group-size", "32", *calibration_ids(directory), code=3)
+    assert name in err and "2" in err and not os.path.exists(out), err
+
+
+def test_calibration_kinds(directory):
+    sentence = "The little dog ran to the big tree. "
+    text, lines, ids = (os.path.join(directory, "c." + kind) for kind in ("txt", "jsonl", "safetensors"))
+    with open(text, "w") as f:
+        f.write(sentence * 60)
+    with open(lines, "w") as f:
+        for _ in range(60):
+            f.write(json.dumps({"story": sentence}) + "\n")
+    write_safetensors(ids, {"input_ids": ("I64", [4, 64], struct.pack("<256q", *range(10, 266)))})
+    for number, more in enumerate([[text], [lines, "--text-field", "story"], [ids]]):
+        out = os.path.join(directory, str(number))
+        run("quantize", MODEL, out, "--samples", "4", "--seqlen", "64", "--calibration", *more)
+    _, err = run("quantize", MODEL, os.path.join(directory, "x"), "--calibration",
+                 os.path.join(directory, "none.txt"), code=3)
+    assert "none.txt" in err
+
+
+def test_interrupt(directory):
+    out = os.path.join(directory, "out")
+    job = subprocess.Popen([PROGRAM, "quantize", MODEL, out, "--samples", "128", "--seqlen", "512"],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while job.poll() is None and not os.path.exists(out + ".partial"):
+        time.sleep(0.02)
+    time.sleep(0.3)
+    job.send_signal(signal.SIGINT)
+    stdout, err = job.communicate(timeout=120)
+    assert job.returncode == 130 and stdout == "" and "interrupted" in err, (job.returncode, err)
+    assert not os.path.exists(out)
+
+
+def test_table(directory):
+    out, err = run("quantize", fixture("bloom"), os.path.join(directory, "out"), "--group-size", "32",
+                   *calibration_ids(directory))
+    head = out.splitlines()[0].split()
+    assert head == ["module", "method", "bits", "group", "error", "damp", "seconds"], out
+    assert "quaver-report.json" in out and "written and verified" in out
+
+
+if __name__ == "__main__":
+    main(tests_of(globals()))
