@@ -1,5 +1,9 @@
 #include "core/host_memory.h"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -61,13 +65,25 @@ std::size_t size_class(std::size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+// Large buffers ask for huge pages: fewer faults, and fewer misses of the address cache.
+void* fresh(std::size_t size) {
+  constexpr std::size_t huge_page = std::size_t{2} << 20;
+  if (size < 2 * huge_page) return std::aligned_alloc(64, size);
+  const std::size_t whole = (size + huge_page - 1) / huge_page * huge_page;
+  void* p = std::aligned_alloc(huge_page, whole);
+#if defined(__linux__)
+  if (p) madvise(p, whole, MADV_HUGEPAGE);  // only a wish
+#endif
+  return p;
+}
+
 }  // namespace
 
 std::shared_ptr<void> host_buffer(std::size_t bytes) {
   ensure(bytes < (std::size_t{1} << 48), "[memory] buffer of ", bytes, " bytes");
   const std::size_t size = size_class(bytes ? bytes : 1);
   void* p = cache().take(size);
-  if (!p) p = std::aligned_alloc(64, size);
+  if (!p) p = fresh(size);
   if (!p) fail(Fault::resource, "[memory] cannot allocate ", size, " bytes");
   return {p, [size](void* q) { cache().give(q, size); }};
 }

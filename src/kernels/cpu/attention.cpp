@@ -32,7 +32,8 @@ const float* added(const AttentionArgs& a, const Inputs& in, std::int64_t head, 
 void one_query(const AttentionArgs& a, const Inputs& in, std::int64_t head, std::int64_t row) {
   const std::int64_t kv_head = head / (a.heads / a.kv_heads), stride = a.kv_heads * a.head_dim;
   const std::int64_t seen = a.keys - a.rows + row + 1, d = a.head_dim;
-  float* scores = workspace(Room::scores, 2 * a.keys);
+  const Workspace scores_room(2 * a.keys);
+  float* scores = scores_room.floats();
   const std::int64_t at = (row * a.heads + head) * d;
   kernels().dot({.x = in.q + at,
                  .w = in.k + kv_head * d,
@@ -54,7 +55,8 @@ void query_rows(const AttentionArgs& a, const Inputs& in, std::int64_t head, std
   const std::int64_t kv_head = head / (a.heads / a.kv_heads), stride = a.kv_heads * a.head_dim;
   const std::int64_t d = a.head_dim, before = a.keys - a.rows + first + 1;
   const std::int64_t seen = before + rows - 1;  // by the last row
-  float* scores = workspace(Room::scores, rows * seen + a.keys);
+  const Workspace scores_room(rows * seen + a.keys);
+  float* scores = scores_room.floats();
   const float* add = added(a, in, head, scores + rows * seen);
   const Strided k{.data = in.k + kv_head * d, .row = stride, .col = 1};
   const Strided v{.data = in.v + kv_head * d, .row = 1, .col = stride};
@@ -92,8 +94,10 @@ void attention(Stream, const AttentionArgs& a) {
             .positions = nullptr,
             .mask = host<const std::uint8_t>(a.mask),
             .slopes = host<const float>(a.slopes)};
+  Workspace positions_room;
   if (in.slopes) {
-    float* positions = workspace(Room::copies, a.keys);
+    positions_room = Workspace(a.keys);
+    float* positions = positions_room.floats();
     std::int64_t visible = 0;
     for (std::int64_t j = 0; j < a.keys; ++j) {
       positions[j] = static_cast<float>(visible);

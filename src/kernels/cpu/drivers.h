@@ -3,6 +3,7 @@
 #include <functional>
 #include <span>
 
+#include "core/host_memory.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/kernels.h"
 
@@ -30,10 +31,18 @@ class FlushDenormals {
 void parallel(std::int64_t items, std::int64_t grain,
               const std::function<void(std::int64_t, std::int64_t)>& body);
 
-// 64-byte aligned floats of this thread, not initialized, one buffer per purpose; valid until the
-// thread asks for the same purpose again.
-enum class Room : std::uint8_t { gemm_x, gemm_w, copies, scores, tables };
-float* workspace(Room room, std::int64_t floats);
+// 64-byte aligned floats, not initialized, from the process's kept buffers; lasts as long as the
+// object.
+class Workspace {
+ public:
+  Workspace() = default;  // no floats
+  explicit Workspace(std::int64_t floats)
+      : buffer_(host_buffer(static_cast<std::size_t>(floats) * sizeof(float))) {}
+  float* floats() const { return static_cast<float*>(buffer_.get()); }
+
+ private:
+  std::shared_ptr<void> buffer_;
+};
 
 Element element_of(DType type);  // f32, f16 or bf16
 

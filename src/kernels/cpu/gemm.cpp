@@ -106,8 +106,10 @@ std::int64_t block_size(std::int64_t total, std::int64_t tile, std::int64_t k,
 void few_rows(const GemmArgs& a) {
   const auto* x = host<const float>(a.x);
   std::int64_t x_row = a.x_row;
+  Workspace copy_room;
   if (a.x_col != 1) {
-    float* copy = workspace(Room::copies, a.m * a.k);
+    copy_room = Workspace(a.m * a.k);
+    float* copy = copy_room.floats();
     for (std::int64_t i = 0; i < a.m; ++i)
       for (std::int64_t p = 0; p < a.k; ++p) copy[i * a.k + p] = x[i * a.x_row + p * a.x_col];
     x = copy;
@@ -141,8 +143,10 @@ void multiply(const PanelProduct& p) {
   const std::int64_t rows_a_time = block_size(p.m, k.tile_rows, p.k, most_floats);
   const std::int64_t cols_a_time =
       block_size(p.n, k.tile_cols, p.k, p.most_w_floats > 0 ? p.most_w_floats : most_floats);
-  float* x = workspace(Room::gemm_x, rows_a_time * p.k);
-  float* w = workspace(Room::gemm_w, cols_a_time * p.k);
+  const Workspace x_room(rows_a_time * p.k);
+  float* x = x_room.floats();
+  const Workspace w_room(cols_a_time * p.k);
+  float* w = w_room.floats();
   const bool whole_w = cols_a_time >= p.n;
   if (whole_w) pack_w(p, 0, p.n, w);
   for (std::int64_t row = 0; row < p.m; row += rows_a_time) {

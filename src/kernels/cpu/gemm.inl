@@ -66,19 +66,25 @@ void pack_rows(const Strided& x, int64_t first, int64_t count, int64_t k, int64_
     }
 }
 
+// The first `part` (4, 6 or 8) elements from `at`, and nothing beyond them.
+__m256 load_part(const Strided& x, int64_t at, int64_t part) {
+  if (part == 8) return load8(x.data, x.type, at);
+  if (x.type == Element::f32) {
+    const float* from = static_cast<const float*>(x.data) + at;
+    __m128 high = _mm_setzero_ps();
+    if (part == 6) high = _mm_loadl_pi(high, reinterpret_cast<const __m64*>(from + 4));
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from)), high, 1);
+  }
+  alignas(32) float some[8] = {};
+  for (int64_t i = 0; i < part; ++i) some[i] = element(x.data, x.type, at + i);
+  return _mm256_load_ps(some);
+}
+
 // Up to 8 rows of a panel, from rows that lie beside each other for one p.
 void pack_columns(const Strided& x, int64_t first, int64_t k, int64_t width, int64_t part,
                   __m256 signs, float* out) {
-  for (int64_t p = 0; p < k; ++p) {
-    const int64_t at = p * x.col + first;
-    if (part == 8) {
-      _mm256_storeu_ps(out + p * width, _mm256_xor_ps(load8(x.data, x.type, at), signs));
-      continue;
-    }
-    for (int64_t i = 0; i < part; ++i)
-      out[p * width + i] = _mm_cvtss_f32(
-          _mm_xor_ps(_mm_set_ss(element(x.data, x.type, at + i)), _mm256_castps256_ps128(signs)));
-  }
+  for (int64_t p = 0; p < k; ++p)
+    store_width(out + p * width, _mm256_xor_ps(load_part(x, p * x.col + first, part), signs), part);
 }
 
 void pack(const Strided& x, int64_t first, int64_t count, int64_t k, int64_t width, bool negate,

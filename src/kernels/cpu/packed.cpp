@@ -78,7 +78,8 @@ void run_decode(Stream, const PackedArgs& a) {
   const GptqWeight w = weight_of(*a.w);
   const auto* x = host<const float>(a.x);
   const std::int64_t size = a.m * w.cols;
-  float* scaled = workspace(Room::copies, size + a.m * w.groups);
+  const Workspace scaled_room(size + a.m * w.groups);
+  float* scaled = scaled_room.floats();
   float* sums = scaled + size;
   std::array<float, 32> factors;
   for (std::int64_t i = 0; i < 32; ++i)
@@ -94,7 +95,8 @@ void run_decode(Stream, const PackedArgs& a) {
       sums[r * w.groups + g] = static_cast<float>(sum);
     }
   parallel(w.rows, decode_cols, [&](std::int64_t begin, std::int64_t end) {
-    float* tables = workspace(Room::tables, 2 * w.groups * table_width);
+    const Workspace tables_room(2 * w.groups * table_width);
+    float* tables = tables_room.floats();
     kernels().gptq_dot(w, {.x = scaled,
                            .sums = sums,
                            .bias = host<const float>(a.bias),
@@ -124,7 +126,8 @@ void run_panels(Stream, const PackedArgs& a) {
   multiply({.x = {.data = host<const void>(a.x), .row = w.cols, .col = 1},
             .pack =
                 [&](std::int64_t first, std::int64_t count, float* panel) {
-                  float* scales = workspace(Room::tables, 2 * w.groups * width);
+                  const Workspace scales_room(2 * w.groups * width);
+                  float* scales = scales_room.floats();
                   float* zeros = scales + w.groups * width;
                   kernels().gptq_tables(w, first, count, width, scales, zeros);
                   kernels().gptq_panel(w, first, count, scales, zeros, panel);
