@@ -9,6 +9,22 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   list(APPEND QUAVER_WARNINGS -Wno-restrict)
 endif()
 
+# Reading nlohmann's JSON and GoogleTest takes longer than compiling most files here.
+option(QUAVER_PRECOMPILE "Precompile the large headers of other projects" ON)
+set(QUAVER_HEAVY_HEADERS <nlohmann/json.hpp> <functional> <map> <memory> <string> <vector>)
+
+# Precompiled headers for `target`, shared with `first` if that is another target.
+function(quaver_precompile target first)
+  if(NOT QUAVER_PRECOMPILE)
+    return()
+  endif()
+  if(target STREQUAL first)
+    target_precompile_headers(${target} PRIVATE ${QUAVER_HEAVY_HEADERS} ${ARGN})
+  else()
+    target_precompile_headers(${target} REUSE_FROM ${first})
+  endif()
+endfunction()
+
 function(quaver_options target)
   target_compile_options(${target} PRIVATE ${QUAVER_WARNINGS})
   target_include_directories(${target} PUBLIC
@@ -26,6 +42,7 @@ function(quaver_layer name)
   cmake_parse_arguments(LAYER "" "" "SOURCES;DEPS;LIBS;TESTS;TEST_LIBS" ${ARGN})
   add_library(quaver_${name} STATIC ${LAYER_SOURCES})
   quaver_options(quaver_${name})
+  quaver_precompile(quaver_${name} quaver_core)
   list(TRANSFORM LAYER_DEPS PREPEND quaver_ OUTPUT_VARIABLE deps)
   target_link_libraries(quaver_${name} PUBLIC ${deps} ${LAYER_LIBS})
   set_property(GLOBAL APPEND PROPERTY QUAVER_LAYERS quaver_${name})
@@ -33,6 +50,10 @@ function(quaver_layer name)
   if(BUILD_TESTING AND LAYER_TESTS)
     add_executable(quaver_${name}_test ${LAYER_TESTS})
     quaver_options(quaver_${name}_test)
+    quaver_precompile(quaver_${name}_test quaver_core_test <gtest/gtest.h>)
+    if(CMAKE_BUILD_TYPE STREQUAL "Release")
+      target_compile_options(quaver_${name}_test PRIVATE -O1)  # they are compiled more than run
+    endif()
     target_compile_definitions(quaver_${name}_test PRIVATE
       QUAVER_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
     target_link_libraries(quaver_${name}_test PRIVATE quaver_${name} ${LAYER_TEST_LIBS} GTest::gtest GTest::gtest_main)
