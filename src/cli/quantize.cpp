@@ -137,7 +137,8 @@ int run(const Command& self, std::span<const std::string> arguments) {
     print_json(report_json(report));
   else if (!common.quiet)
     print(summary(report));
-  return 0;
+  const auto fell_back = [](const QuantizedModule& m) { return !m.fallback.empty(); };
+  return options.strict && std::ranges::any_of(report.modules, fell_back) ? 5 : 0;
 }
 
 }  // namespace

@@ -129,6 +129,7 @@ class Loader final : public Visitor {
           .format = plan.format, .scheme = plan.scheme, .rows = l.outputs, .cols = l.inputs};
       for (const PartInfo& part : plan.format->parts(plan.scheme, l.outputs, l.inputs))
         packed.parts.emplace(part.name, read(text(name, '.', part.name)));
+      correct_format(packed, name);
       l.weight = std::move(packed);
     } else {
       l.weight = matrix(name + ".weight");
@@ -143,6 +144,19 @@ class Loader final : public Visitor {
       log(LogLevel::warning, text("tensor '", name, "' holds ", bad, " non-finite values"));
     return t;
   }
+  // Some writers store zero points in the other of GPTQ's two ways than they say.
+  void correct_format(Packed& packed, const std::string& name) {
+    const auto zeros = packed.parts.find("qzeros");
+    if (!packed.scheme.symmetric || zeros == packed.parts.end()) return;
+    const auto stored = stored_zero_convention(zeros->second, packed.scheme.bits);
+    if (!stored || *stored == packed.format->name) return;
+    if (!warned_)
+      log(LogLevel::warning,
+          text(name, ": the configuration says '", packed.format->name,
+               "', the zero points are stored as '", *stored, "' does; read so"));
+    warned_ = true;
+    packed.format = &find_format(*stored);
+  }
   Tensor vector(const std::string& name) { return to_f32(read(name)); }
   Tensor matrix(const std::string& name) {
     Tensor t = read(name);
@@ -152,6 +166,7 @@ class Loader final : public Visitor {
   }
 
   const Checkpoint& checkpoint_;
+  bool warned_ = false;
 };
 
 template <class Word>

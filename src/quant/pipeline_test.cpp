@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <set>
@@ -10,6 +11,7 @@
 #include "core/file.h"
 #include "core/threads.h"
 #include "io/hf_directory.h"
+#include "io/shard_writer.h"
 #include "loading/model.h"
 #include "quant/baton.h"
 #include "quant/calibration.h"
@@ -73,6 +75,15 @@ std::string message_of(const std::function<void()>& action, Fault fault) {
   ADD_FAILURE() << "nothing was thrown";
   return {};
 }
+
+class LinearWeights final : public Visitor {
+ public:
+  void parameter(const std::string&, Tensor&, const Shape&) override {}
+  void linear(const std::string& name, Linear& l) override {
+    by_name[name] = dequantized(l.weight);
+  }
+  std::map<std::string, Tensor> by_name;
+};
 
 TEST(Pipeline, EveryFamilyAndMethodKeepsTheRestByteForByte) {
   for (const std::string& family : families)
@@ -238,6 +249,49 @@ TEST(Pipeline, RulesMixSchemes) {
   // Opening checks every module against what the config says about it.
   const Checkpoint made = open_model(scratch / "out");
   EXPECT_TRUE(made.source->find("model.layers.0.self_attn.v_proj.weight"));
+}
+
+// Files exist whose configuration names the wrong one of GPTQ's two zero point conventions.
+TEST(Loading, ReadsZeroPointsAsTheyAreStored) {
+  for (const std::string format : {"gptq", "gptq_v2"}) {
+    const Scratch scratch;
+    QuantizeOptions options = options_for(scratch);
+    options.method = "rtn";
+    options.format = format;
+    quantize_checkpoint(fixture("llama"), scratch / "out", options);
+    const auto weight_of_first_query = [&] {
+      const auto decoder = load_decoder(open_model(scratch / "out"));
+      LinearWeights weights;
+      decoder->visit(weights);
+      return weights.by_name.at("model.layers.0.self_attn.q_proj");
+    };
+    const Tensor right = weight_of_first_query();
+    Json config = read_json_file((scratch / "out" / "config.json").string());
+    config["quantization_config"]["checkpoint_format"] = format == "gptq" ? "gptq_v2" : "gptq";
+    std::ofstream(scratch / "out" / "config.json") << config;
+    const Tensor read = weight_of_first_query();
+    EXPECT_EQ(std::memcmp(read.host(), right.host(), right.bytes()), 0) << format;
+  }
+}
+
+// Nothing non-finite gets into a job, and the message says where it stands.
+TEST(Pipeline, RefusesNonFiniteWeights) {
+  const Scratch scratch;
+  fs::copy(fixture("llama"), scratch / "model");
+  const auto source = open_checkpoint(scratch / "model");
+  ShardWriter writer(scratch / "model");
+  for (const TensorInfo& t : source->tensors()) {
+    Tensor value = Tensor::raw(t.shape, t.dtype);
+    std::memcpy(value.host(), source->read(t.name).host(), value.bytes());
+    if (t.name == "model.layers.1.mlp.up_proj.weight") value.data<float>()[7] = INFINITY;
+    writer.write(t.name, value);
+  }
+  writer.finish();
+  const std::string what = message_of(
+      [&] { quantize_checkpoint(scratch / "model", scratch / "out", options_for(scratch)); },
+      Fault::bad_file);
+  EXPECT_NE(what.find("model.layers.1.mlp.up_proj.weight"), std::string::npos) << what;
+  EXPECT_NE(what.find("1 "), std::string::npos) << what;
 }
 
 TEST(Calibration, WindowsSeedsAndRemarks) {
