@@ -16,6 +16,7 @@ struct ShardIndex {
   std::map<std::string, std::set<std::string>> files;
 };
 
+inline constexpr std::string_view shard_index_file = "model.safetensors.index.json";
 inline constexpr std::size_t max_index_bytes = 64'000'000;
 
 // Throws Error(bad_file) that begins with `where`.

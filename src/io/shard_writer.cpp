@@ -80,8 +80,8 @@ void ShardWriter::finish() {
     files_.push_back(name);
   }
   if (shards_.size() > 1) {
-    files_.push_back("model.safetensors.index.json");
-    write_file_atomically(directory_ / files_.back(), shard_index_json(index, total_bytes_));
+    files_.emplace_back(shard_index_file);
+    write_file_atomically(directory_ / shard_index_file, shard_index_json(index, total_bytes_));
   }
 }
 
