@@ -32,7 +32,13 @@ LONGEST = 800
 ISA_FILE = re.compile(r"kernels/cpu/(\w+_)?(avx2|avx512|neon)\w*\.cpp$")
 ISA_INCLUDES = re.compile(r'#include (<(immintrin|arm_neon|stdint)\.h>|"kernels/cpu/[\w.]+")')
 # Tables: every file that defines a row must be named in the folder's all.cpp.
-TABLES = {"models": r"constinit const Arch (\w+) =", "quant": r"constinit const Method (\w+) ="}
+TABLES = {
+    "cli": r"constinit const Command (\w+) =",
+    "formats": r"constinit const Format (\w+) =",
+    "io/dialects": r"constinit const Dialect (\w+) =",
+    "models": r"constinit const Arch (\w+) =",
+    "quant": r"constinit const Method (\w+) =",
+}
 
 
 def problems_of(path, source):

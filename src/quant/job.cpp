@@ -1,7 +1,6 @@
 #include "quant/job.h"
 
 #include <cstring>
-#include <set>
 
 #include "core/file.h"
 #include "core/options.h"
@@ -54,22 +53,15 @@ std::uint64_t digest(std::span<const std::byte> bytes, std::uint64_t seed) {
   return h;
 }
 
-Json describe_job(const Checkpoint& checkpoint, const QuantizeOptions& options,
-                  const Calibration& calibration) {
+Json describe_job(const Checkpoint& checkpoint, std::uint64_t weights,
+                  const QuantizeOptions& options, const Calibration& calibration) {
   QuantizeOptions copy = options;
   Json chosen = to_json(options_of(copy));
   // These change where and whether, not what.
   for (const char* key : {"overwrite", "strict", "calibration", "text_field"}) chosen.erase(key);
   std::string tensors;
   for (const TensorInfo& t : checkpoint.source->tensors())
-    tensors += text(t.name, ' ', t.dtype, ' ', t.shape, ' ', t.file, '\n');
-  std::uint64_t sizes = 0;
-  std::set<std::string> files;
-  for (const TensorInfo& t : checkpoint.source->tensors())
-    if (!t.file.empty() && files.insert(t.file).second) {
-      std::error_code ignored;
-      sizes = sizes * 31 + fs::file_size(checkpoint.directory / t.file, ignored);
-    }
+    tensors += text(t.name, ' ', t.dtype, ' ', t.shape, '\n');
   std::uint64_t ids = 0;
   for (const auto& window : calibration.windows)
     ids = digest(std::as_bytes(std::span(window)), ids);
@@ -78,7 +70,7 @@ Json describe_job(const Checkpoint& checkpoint, const QuantizeOptions& options,
           {"model",
            {{"config", digest_of(checkpoint.config.dump())},
             {"tensors", digest_of(tensors)},
-            {"sizes", sizes}}},
+            {"weights", weights}}},
           {"calibration", ids}};
 }
 

@@ -14,9 +14,9 @@ namespace quaver {
 // A 64-bit digest for telling files and jobs apart (not against attackers).
 std::uint64_t digest(std::span<const std::byte> bytes, std::uint64_t seed = 0);
 
-// Everything that the output's bytes follow from.
-Json describe_job(const Checkpoint& checkpoint, const QuantizeOptions& options,
-                  const Calibration& calibration);
+// Everything that the output's bytes follow from; `weights` is the digest of checked_weights.
+Json describe_job(const Checkpoint& checkpoint, std::uint64_t weights,
+                  const QuantizeOptions& options, const Calibration& calibration);
 
 Json report_json(const QuantizeReport& report);
 

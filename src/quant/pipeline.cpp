@@ -267,10 +267,10 @@ QuantizeReport quantize_checkpoint(const std::string& model, const std::string& 
   const Plan plan = make_plan(checkpoint, options);
   std::error_code ignored;
   ensure(!fs::equivalent(model, target, ignored), "OUT is the model's own directory: ", out);
-  check_finite(checkpoint);
+  const std::uint64_t weights = checked_weights(checkpoint);
   Calibration calibration;
   if (plan.method->needs.hessian) calibration = read_calibration(options, model, checkpoint.model);
-  const Json job = describe_job(checkpoint, options, calibration);
+  const Json job = describe_job(checkpoint, weights, options, calibration);
   if (auto done = finished_report(target, job, options.overwrite)) return *done;
   if (!calibration.remark.empty()) log(LogLevel::warning, calibration.remark);
   const fs::path partial = start_partial(target, job, options.overwrite);

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <regex>
 
+#include "quant/job.h"
+
 namespace quaver {
 namespace {
 
@@ -164,15 +166,18 @@ Plan make_plan(const Checkpoint& checkpoint, const QuantizeOptions& options) {
   return plan;
 }
 
-void check_finite(const Checkpoint& checkpoint) {
+std::uint64_t checked_weights(const Checkpoint& checkpoint) {
   std::string problems;
+  std::uint64_t identity = 0;
   for (const TensorInfo& info : checkpoint.source->tensors()) {
     if (!info.foreign_dtype.empty()) continue;
-    const std::int64_t bad = count_non_finite(checkpoint.source->read(info.name));
-    if (bad > 0)
+    const Tensor t = checkpoint.source->read(info.name);
+    if (const std::int64_t bad = count_non_finite(t); bad > 0)
       problems += text("\n  tensor '", info.name, "' holds ", bad, " of ", info.shape.size());
+    identity = digest({t.host(), t.bytes()}, identity);
   }
   ensure_file(problems.empty(), checkpoint.directory.string(), ": non-finite weights:", problems);
+  return identity;
 }
 
 }  // namespace quaver

@@ -31,8 +31,9 @@ struct Plan {
 // Throws Error(bad_argument, unsupported) on options that cannot be met, naming the linear.
 Plan make_plan(const Checkpoint& checkpoint, const QuantizeOptions& options);
 
-// Throws Error(bad_file) that names the tensors with infinite or undefined values, and how many.
-void check_finite(const Checkpoint& checkpoint);
+// Reads all weights: a digest of their bytes. Throws Error(bad_file) that names the tensors with
+// infinite or undefined values, and how many.
+std::uint64_t checked_weights(const Checkpoint& checkpoint);
 
 // "5G", "300MB", "1000000"; decimal units.
 std::uint64_t parse_size(const std::string& word);
