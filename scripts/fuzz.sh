@@ -30,9 +30,11 @@ export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1
 run() {
   local target=$1 status=0 corpus="$build/corpus/$1"
   mkdir -p "$corpus"
+  local seeds=()
+  [ ! -d "tests/fuzz/corpus/$target" ] || seeds=("tests/fuzz/corpus/$target")
   "$build/tests/fuzz/$target" -max_total_time="$seconds" -rss_limit_mb=512 -timeout=5 \
     -max_len=16384 -print_final_stats=1 -artifact_prefix="$build/found/$target-" \
-    "$corpus" "tests/fuzz/corpus/$target" >"$build/logs/$target.log" 2>&1 || status=$?
+    "$corpus" "${seeds[@]}" >"$build/logs/$target.log" 2>&1 || status=$?
   if [ "$status" -eq 0 ]; then
     echo "ok      $target: $(sed -n 's/^stat::number_of_executed_units: *//p' \
       "$build/logs/$target.log") runs in $seconds s"

@@ -6,7 +6,7 @@
 #   scripts/setup.sh --build-only  what building needs
 set -euo pipefail
 
-packages=(g++ cmake ninja-build ccache nlohmann-json3-dev libsimdjson-dev libzstd-dev
+packages=(g++ make cmake ninja-build ccache nlohmann-json3-dev libsimdjson-dev libzstd-dev
           libutf8proc-dev)
 case "${1:-}" in
   --build-only) ;;

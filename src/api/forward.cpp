@@ -56,8 +56,9 @@ ForwardInput read_input(const std::string& path) {
       read_rows(*source, "input_ids", std::numeric_limits<std::int32_t>::max(), path));
   if (source->find("attention_mask")) {
     const auto masks = read_rows(*source, "attention_mask", 1, path);
-    ensure_file(masks.size() == input.ids.size() && masks[0].size() == input.ids[0].size(), path,
-                ": attention_mask has not the shape of input_ids");
+    ensure_file(masks.size() == input.ids.size() && !masks.empty() &&
+                    masks[0].size() == input.ids[0].size(),
+                path, ": attention_mask has not the shape of input_ids");
     input.masks = narrowed<std::uint8_t>(masks);
   }
   return input;
@@ -87,6 +88,7 @@ void write_tensors(const std::string& path, const std::vector<NamedTensor>& tens
 ForwardSummary forward_file(const Model& model, const std::string& ids_path,
                             const std::string& out_path, bool hidden) {
   const ForwardInput input = read_input(ids_path);
+  check_file_ids(input.ids, model.impl().decoder->config().vocab, ids_path);
   const auto start = std::chrono::steady_clock::now();
   const ForwardResult result = forward_logits(*model.impl().decoder, input, hidden);
   ForwardSummary summary;

@@ -43,6 +43,17 @@ IdLists parse_ids(std::string_view json, std::string_view where) {
   return from_json(parse_json(json, where), where);
 }
 
+void check_file_ids(std::span<const std::vector<std::int32_t>> lists, std::int64_t vocabulary,
+                    std::string_view where) {
+  ensure_file(!lists.empty(), where, ": holds no ids");
+  for (const auto& list : lists) {
+    ensure_file(!list.empty(), where, ": a list holds no ids");
+    for (const std::int32_t id : list)
+      ensure_file(id >= 0 && id < vocabulary, where, ": token id ", id, ", the vocabulary has ",
+                  vocabulary);
+  }
+}
+
 IdLists read_ids(const std::string& path) { return from_json(read_json_file(path), path); }
 
 }  // namespace quaver

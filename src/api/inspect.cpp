@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <variant>
 
 #include "core/error.h"
@@ -89,11 +90,10 @@ Json tokenizer_json(const std::filesystem::path& directory) {
           {"vocabulary", tokenizer->vocab_size()}};
 }
 
-std::int64_t count_weight_files(const std::filesystem::path& directory) {
-  std::int64_t count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(directory))
-    count += entry.path().extension() == ".safetensors" ? 1 : 0;
-  return count;
+std::int64_t count_weight_files(const TensorSource& source) {
+  std::set<std::string_view> files;
+  for (const TensorInfo& tensor : source.tensors()) files.insert(tensor.file);
+  return static_cast<std::int64_t>(files.size());
 }
 
 }  // namespace
@@ -129,7 +129,7 @@ Json inspect_model(const std::string& directory, const InspectOptions& options) 
                 {"context", c.max_positions}}},
               {"parameters", surveyor.parameters},
               {"weight_bytes", bytes},
-              {"weight_files", count_weight_files(directory)},
+              {"weight_files", count_weight_files(*checkpoint.source)},
               {"bits_per_weight", bits_per_weight(surveyor.modules, checkpoint.arch->blocks)},
               {"quantization", quantization_json(checkpoint.quantization)},
               {"modules", std::move(surveyor.modules)},

@@ -65,7 +65,7 @@ std::string prompt_of(const std::vector<std::string>& words, const InputOptions&
 int run(const Command& self, std::span<const std::string> arguments) {
   GenerateOptions options;
   InputOptions input;
-  PrecisionOptions precision;
+  PrecisionOptions precision{.exact = false};
   CommonOptions common;
   const auto words = begin(self, arguments, 1, 2, common, input, options, precision);
   if (!words) return 0;
@@ -81,10 +81,16 @@ int run(const Command& self, std::span<const std::string> arguments) {
   const std::string prompt = prompt_of(*words, input);
   const bool stream = !input.no_stream && !common.json;
   catch_interrupts();
-  const GenerateResult result = model.generate(prompt, options, [stream](std::string_view piece) {
-    if (stream) print(piece);
-    return !interrupted();
-  });
+  GenerateResult result;
+  try {
+    result = model.generate(prompt, options, [stream](std::string_view piece) {
+      if (stream) print(piece);
+      return !interrupted();
+    });
+  } catch (const Error& error) {
+    if (error.fault == Fault::interrupted) return 130;
+    throw;
+  }
   if (common.json)
     print_json(result_json(result));
   else

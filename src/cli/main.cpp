@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <string>
 #include <vector>
@@ -82,6 +83,9 @@ int main(int argc, char** argv) {
   } catch (const quaver::Error& error) {
     std::fprintf(stderr, "quaver: %s\n", error.what());
     return quaver::cli::exit_code(error.fault);
+  } catch (const std::filesystem::filesystem_error& error) {
+    std::fprintf(stderr, "quaver: %s\n", error.what());
+    return 4;
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "quaver: out of memory\n");
     return 4;

@@ -38,7 +38,16 @@ class Cache {
   void limit(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
     limit_ = bytes;
-    while (kept_ > limit_) {
+    shrink(bytes);
+  }
+  void drop() {
+    const std::lock_guard lock(mutex_);
+    shrink(0);
+  }
+
+ private:
+  void shrink(std::size_t bytes) {
+    while (kept_ > bytes) {
       const auto last = std::prev(free_.end());
       std::free(last->second);
       kept_ -= last->first;
@@ -46,7 +55,6 @@ class Cache {
     }
   }
 
- private:
   std::mutex mutex_;
   std::multimap<std::size_t, void*> free_;
   std::size_t kept_ = 0, limit_ = default_host_buffer_cache;
@@ -84,6 +92,10 @@ std::shared_ptr<void> host_buffer(std::size_t bytes) {
   const std::size_t size = size_class(bytes ? bytes : 1);
   void* p = cache().take(size);
   if (!p) p = fresh(size);
+  if (!p) {  // what is kept may be what is missing
+    cache().drop();
+    p = fresh(size);
+  }
   if (!p) fail(Fault::resource, "[memory] cannot allocate ", size, " bytes");
   return {p, [size](void* q) { cache().give(q, size); }};
 }

@@ -17,6 +17,14 @@ std::string key_of(const Option& option) {
   return key;
 }
 
+// "asym" of --asym, "no_desc_act" of --no-desc-act: the switch turned off.
+std::string off_key_of(const Option& option) {
+  const std::string flag = option.off_flag();
+  std::string key = flag.substr(std::min<std::size_t>(2, flag.size()));
+  std::replace(key.begin(), key.end(), '-', '_');
+  return key;
+}
+
 // Levenshtein's distance.
 std::size_t distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -113,6 +121,15 @@ void read_config(const Json& object, const std::vector<Option>& options,
     const auto found =
         std::find_if(options.begin(), options.end(),
                      [&k = key](const Option& option) { return key_of(option) == k; });
+    const auto off = std::find_if(options.begin(), options.end(), [&k = key](const Option& option) {
+      return option.is_switch && off_key_of(option) == k;
+    });
+    if (found == options.end() && off != options.end()) {  // "asym": true is "sym": false
+      ensure(value.is_boolean(), where, ": ", key, ": got ", value.dump(),
+             ", expected true or false");
+      if (!given.contains(off->name)) off->set(value.get<bool>() ? "false" : "true");
+      continue;
+    }
     if (found == options.end()) {
       std::vector<std::string> known;
       for (const Option& option : options) known.push_back(key_of(option));

@@ -76,6 +76,9 @@ Plan planned(const EvaluateJob& job) {
       options.context.value_or(most > 0 ? std::min(default_context, most) : default_context);
   ensure(hard == 0 || plan.context <= hard, "[eval] --context ", plan.context, ": the model has ",
          hard, " positions");
+  const std::int64_t other = job.reference ? job.reference->ends().position_limit() : 0;
+  ensure(other == 0 || plan.context <= other, "[eval] --context ", plan.context,
+         ": the reference model has ", other, " positions");
   ensure(!options.stride || plan.protocol->has_stride, "[eval] --stride is not used by protocol ",
          plan.protocol->name);
   const std::int64_t stride = options.stride.value_or(std::max<std::int64_t>(1, plan.context / 2));

@@ -257,7 +257,11 @@ std::vector<GenerateResult> generate_beams(const GenerateJob& job,
   BeamBatch batch(job, prompts);
   Tensor logits = batch.feed_prompts();
   Timing timing{.prompt = seconds_since(start)};
-  while (batch.advance(logits)) logits = batch.feed_beams();
+  while (batch.advance(logits)) {
+    // Nothing is final before the end; the sink can only say that nobody waits for it any more.
+    if (job.sink && !job.sink("")) fail(Fault::interrupted, "[generate] stopped before an end");
+    logits = batch.feed_beams();
+  }
   timing.whole = seconds_since(start);
   std::vector<GenerateResult> results;
   for (std::size_t i = 0; i < prompts.size(); ++i) {

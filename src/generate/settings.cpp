@@ -106,9 +106,9 @@ EarlyStopping early_stopping(const GenerateOptions& options, const Json& config)
 
 bool samples(const GenerateOptions& options, const Json& config) {
   if (options.temperature) return *options.temperature > 0;
-  if (options.top_k || options.top_p) return true;
-  return json_bool(config, "do_sample", file, false) &&
-         json_number(config, "temperature", file, 1) != 0;
+  // A temperature of 0 in the file means greedy, whatever else is asked for.
+  if (json_number(config, "temperature", file, 1) == 0) return false;
+  return options.top_k || options.top_p || json_bool(config, "do_sample", file, false);
 }
 
 void resolve_lengths(GenerateSettings& s, const GenerateOptions& options, const Json& config) {

@@ -19,7 +19,8 @@ QuantizeReport read_report(const Json& j, const std::string& out) {
   report.seconds = json_number(j, "seconds", out, 0);
   report.peak_rss_bytes = json_int(j, "peak_rss_bytes", out, 0);
   report.bits_per_weight = json_number(j, "bits_per_weight", out, 0);
-  for (const Json& m : j.at("modules"))
+  ensure_file(j.contains("modules") && j["modules"].is_array(), out, ": the report has no modules");
+  for (const Json& m : j["modules"])
     report.modules.push_back({.name = json_string(m, "name", out),
                               .method = json_string(m, "method", out),
                               .bits = static_cast<int>(json_int(m, "bits", out, 0)),
@@ -29,6 +30,16 @@ QuantizeReport read_report(const Json& j, const std::string& out) {
                               .fallback = json_string(m, "fallback", out, ""),
                               .seconds = json_number(m, "seconds", out, 0)});
   return report;
+}
+
+// Null if there is no such file, or none that can be understood.
+Json json_if_readable(const fs::path& file) {
+  if (!fs::is_regular_file(file)) return {};
+  try {
+    return read_json_file(file.string());
+  } catch (const Error&) {
+    return {};
+  }
 }
 
 fs::path partial_of(const fs::path& out) { return out.string() + ".partial"; }
@@ -95,21 +106,24 @@ Json report_json(const QuantizeReport& report) {
 std::optional<QuantizeReport> finished_report(const fs::path& out, const Json& job,
                                               bool overwrite) {
   if (!fs::exists(fs::symlink_status(out))) return std::nullopt;
-  if (fs::is_regular_file(out / report_file)) {
-    const Json found = read_json_file((out / report_file).string());
-    if (found.is_object() && found.contains("job") && found["job"] == job)
-      return read_report(found, out.string());
+  if (overwrite) {
+    // Only what quaver made may be replaced: OUT could be anybody's directory.
+    const bool ours = fs::is_directory(fs::symlink_status(out)) &&
+                      (fs::is_empty(out) || fs::is_regular_file(out / report_file));
+    ensure(ours, out.string(), " is not an output of quaver: --overwrite does not replace it");
+    return std::nullopt;
   }
-  ensure(overwrite, out.string(),
+  const Json found = json_if_readable(out / report_file);
+  ensure(found.is_object() && found.contains("job") && found["job"] == job, out.string(),
          " exists and is not this job's output; --overwrite replaces it, or choose another OUT");
-  return std::nullopt;
+  open_model(out);  // throws if it is not whole any more
+  return read_report(found, out.string());
 }
 
 fs::path start_partial(const fs::path& out, const Json& job, bool overwrite) {
   const fs::path partial = partial_of(out);
   if (fs::exists(fs::symlink_status(partial))) {
-    const bool same = fs::is_regular_file(partial / job_file) &&
-                      read_json_file((partial / job_file).string()) == job;
+    const bool same = json_if_readable(partial / job_file) == job;
     ensure(same || overwrite, partial.string(),
            " holds the unfinished work of another job; run that one again, or drop it with "
            "--overwrite");
@@ -126,10 +140,16 @@ void publish(const fs::path& partial, const fs::path& out) {
   std::error_code error;
   fs::remove(partial / job_file, error);
   sync_directory(partial);
-  // OUT is a directory of an earlier job here, if anything, and may be overwritten.
-  if (fs::exists(fs::symlink_status(out))) fs::remove_all(out, error);
+  // What finished_report let pass is an earlier output, and goes only when the new one is in place.
+  const fs::path old = out.string() + ".replaced";
+  const bool replaces = fs::exists(fs::symlink_status(out));
+  if (replaces) {
+    fs::remove_all(old, error);
+    if (!error) fs::rename(out, old, error);
+  }
   if (!error) fs::rename(partial, out, error);
   if (error) fail(Fault::io, out.string(), ": ", error.message());
+  if (replaces) fs::remove_all(old, error);
   const fs::path parent = out.has_parent_path() ? out.parent_path() : fs::path(".");
   sync_directory(parent);
 }

@@ -3,7 +3,9 @@
 #include "quant/pipeline.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 
@@ -41,7 +43,11 @@ class LinearFinder final : public Visitor {
 // the system for fresh pages took a fifth of its time.
 class KeptBuffers {
  public:
-  KeptBuffers() { set_host_buffer_cache(std::size_t{8} << 30); }
+  KeptBuffers() {
+    const auto memory = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) *
+                        static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    set_host_buffer_cache(std::min(std::size_t{8} << 30, memory / 4));
+  }
   ~KeptBuffers() { set_host_buffer_cache(default_host_buffer_cache); }
 };
 
@@ -202,12 +208,13 @@ class Pipeline {
   }
 
   void write_config(const fs::path& partial) const {
+    const auto grouped = [](const PlannedSite& site) { return site.scheme.group_size > 0; };
     const Dialect* dialect = find_dialect(Json{{"quant_method", "gptq"}});
     const Json description =
         dialect->describe({.format = plan_.format,
                            .scheme = plan_.scheme,
                            .desc_act = options_.desc_act && plan_.method->needs.hessian &&
-                                       plan_.scheme.group_size > 0,
+                                       std::ranges::any_of(plan_.sites, grouped),
                            .true_sequential = options_.true_sequential,
                            .damp_percent = options_.damp,
                            .modules_in_block = groups_,
@@ -266,7 +273,10 @@ QuantizeReport quantize_checkpoint(const std::string& model, const std::string& 
   const Checkpoint checkpoint = open_model(model);
   const Plan plan = make_plan(checkpoint, options);
   std::error_code ignored;
-  ensure(!fs::equivalent(model, target, ignored), "OUT is the model's own directory: ", out);
+  const fs::path source = fs::weakly_canonical(model, ignored);
+  const fs::path goal = fs::weakly_canonical(target, ignored);
+  const auto [end, unused] = std::mismatch(goal.begin(), goal.end(), source.begin(), source.end());
+  ensure(end != goal.end(), "OUT is the model's own directory, or one around it: ", out);
   const std::uint64_t weights = checked_weights(checkpoint);
   Calibration calibration;
   if (plan.method->needs.hessian) calibration = read_calibration(options, model, checkpoint.model);

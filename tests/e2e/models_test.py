@@ -58,7 +58,7 @@ def test_forward_reads_json_and_i32(directory):
     run("forward", model, "--ids", write_ids(directory, [ids, ids[:5]]), "--out", out)
     two = read_safetensors(out)["logits"]
     assert two[1] == [2, 24, 160] and two[2][: 24 * 160] == one[2]
-    _, err = run("forward", model, "--ids", write_ids(directory, [1, 160]), "--out", out, code=2)
+    _, err = run("forward", model, "--ids", write_ids(directory, [1, 160]), "--out", out, code=3)
     assert "160" in err
 
 

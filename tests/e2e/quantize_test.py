@@ -135,6 +135,42 @@ def test_stale_partial_is_refused_by_name(directory):
     assert not os.path.exists(out + ".partial")
 
 
+def test_overwrite_replaces_outputs_only(directory):
+    model = os.path.join(directory, "models", "opt")
+    os.mkdir(os.path.dirname(model))
+    os.rename(copy_of(fixture("opt"), directory), model)
+    job = ["--group-size", "32", *calibration_ids(directory), "--overwrite"]
+    for out in (model, os.path.dirname(model)):  # the model, and a directory around it
+        run("quantize", model, out, *job, code=2)
+    other = os.path.join(directory, "other")
+    os.mkdir(other)
+    with open(os.path.join(other, "precious"), "w") as f:
+        f.write("x")
+    _, err = run("quantize", model, other, *job, code=2)
+    assert "not an output of quaver" in err, err
+    assert os.path.exists(os.path.join(other, "precious")) and os.path.exists(model)
+
+
+def test_a_damaged_output_is_not_taken_for_done(directory):
+    out = os.path.join(directory, "out")
+    job = ["quantize", fixture("opt"), out, "--group-size", "32", *calibration_ids(directory)]
+    run(*job)
+    os.remove(os.path.join(out, "model.safetensors"))
+    run(*job, code=3)
+    run(*job, "--overwrite")
+    assert os.path.exists(os.path.join(out, "model.safetensors"))
+
+
+def test_config_file_turns_switches_off(directory):
+    config = os.path.join(directory, "config.json")
+    with open(config, "w") as f:
+        json.dump({"asym": True, "group_size": 32, "method": "rtn"}, f)
+    out = os.path.join(directory, "out")
+    run("quantize", fixture("opt"), out, "--config", config)
+    with open(os.path.join(out, "config.json")) as f:
+        assert json.load(f)["quantization_config"]["sym"] is False
+
+
 def test_rules(directory):
     out = os.path.join(directory, "out")
     report = run_json("quantize", fixture("opt"), out, "--group-size", "32", "--rule", "fc1=bits:8",

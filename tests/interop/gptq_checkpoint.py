@@ -11,12 +11,15 @@ they differ by more than 0.1 %. Needs numpy, torch, transformers, safetensors.
 import argparse
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 TOLERANCE = 1e-3
@@ -101,11 +104,11 @@ def main():
         parser.add_argument(name)
     parser.add_argument("--context", type=int, default=512)
     a = parser.parse_args()
-    model = AutoModelForCausalLM.from_pretrained(a.source, dtype=torch.float32).eval()
-    state = plain_weights(a.source, a.quantized)
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    assert not unexpected, unexpected
-    model.tie_weights()
+    with tempfile.TemporaryDirectory() as plain:  # transformers knows its own names best
+        save_file(plain_weights(a.source, a.quantized), f"{plain}/model.safetensors",
+                  metadata={"format": "pt"})
+        shutil.copy(pathlib.Path(a.source) / "config.json", plain)
+        model = AutoModelForCausalLM.from_pretrained(plain, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(a.quantized)
     text = pathlib.Path(a.text).read_text()
     ids = torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"])
