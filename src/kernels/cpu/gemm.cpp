@@ -1,7 +1,7 @@
 // Matrix products. Both operands are first packed into panels as wide as the register tile, for
-// all of k, in parallel; then tasks of fixed size compute blocks of y, k in steps that keep a panel
-// of w in the L1 cache. Every output is one chain of multiply-adds in the order of p, which goes
-// through y between the steps, so no cut changes a bit.
+// all of k, in parallel; then tasks of fixed size compute blocks of y, k in steps. Every output is
+// one chain of multiply-adds in the order of p, which goes through y between the steps, so no cut
+// changes a bit.
 #include <algorithm>
 #include <cstring>
 
@@ -10,7 +10,7 @@
 namespace quaver::cpu {
 namespace {
 
-constexpr std::int64_t block_rows = 96;         // of a task; with a k_step, 144 KiB of x in L2
+constexpr std::int64_t block_rows = 144;        // of a task; with a k_step, 288 KiB of x in L2
 constexpr std::int64_t block_cols = 256;        // of a task, at most
 constexpr std::int64_t few_tasks = 48;          // below, tasks are made smaller
 constexpr std::int64_t most_floats = 16 << 20;  // of packed panels of x, and of w
@@ -18,8 +18,9 @@ constexpr std::int64_t dot_rows = 4;            // up to so many rows of x: dot 
 constexpr std::int64_t dot_floats = 32 << 10;   // of w in a task of these
 constexpr std::int64_t pack_floats = 16 << 10;  // of panels in a task of packing
 
-// k of a panel of w that stays in the L1 cache, or nearly: 24 or 32 KiB.
-std::int64_t k_step(std::int64_t tile_cols) { return tile_cols <= 16 ? 384 : 256; }
+// k of one pass over a task. A tile costs some 120 cycles besides its products, so long passes pay
+// more than a panel of w that fits in the L1 cache: 128 to 512 were measured.
+constexpr std::int64_t k_step = 512;
 
 std::int64_t up(std::int64_t size, std::int64_t unit) { return (size + unit - 1) / unit; }
 
@@ -36,7 +37,7 @@ void compute_task(const PanelProduct& p, const Block& b, std::int64_t row, std::
   if (p.lower_only && b.col + col > b.row + row + rows - 1) return;
   std::int64_t at = 0;
   do {
-    const std::int64_t step = std::min(k_step(nr), p.k - at);
+    const std::int64_t step = std::min(k_step, p.k - at);
     const bool last = at + step >= p.k;
     for (std::int64_t j = col; j < col + cols; j += nr) {
       for (std::int64_t i = row; i < row + rows; i += mr) {
