@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "api/report.h"
 #include "cli/command.h"
 #include "cli/terminal.h"
 
@@ -10,24 +11,6 @@ namespace quaver::cli {
 namespace {
 
 constexpr std::size_t most_table_rows = 40;  // above, modules of the same kind share a line
-
-Json report_json(const QuantizeReport& report) {
-  Json modules = Json::array();
-  for (const QuantizedModule& m : report.modules)
-    modules.push_back({{"name", m.name},
-                       {"method", m.method},
-                       {"bits", m.bits},
-                       {"group_size", m.group_size},
-                       {"error", m.error},
-                       {"damp", m.damp},
-                       {"fallback", m.fallback.empty() ? Json() : Json(m.fallback)},
-                       {"seconds", m.seconds}});
-  return {{"out", report.out},
-          {"seconds", report.seconds},
-          {"peak_rss_bytes", report.peak_rss_bytes},
-          {"bits_per_weight", report.bits_per_weight},
-          {"modules", std::move(modules)}};
-}
 
 // "model.layers.3.mlp.up_proj" -> "model.layers.*.mlp.up_proj"
 std::string kind_of(const std::string& name) {
