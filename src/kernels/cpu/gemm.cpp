@@ -10,17 +10,17 @@
 namespace quaver::cpu {
 namespace {
 
-constexpr std::int64_t block_rows = 144;        // of a task; with a k_step, 288 KiB of x in L2
-constexpr std::int64_t block_cols = 256;        // of a task, at most
+constexpr std::int64_t block_rows = 48;         // of a task; with a k_step, 384 KiB of x in L2
+constexpr std::int64_t block_cols = 128;        // of a task, at most
 constexpr std::int64_t few_tasks = 48;          // below, tasks are made smaller
 constexpr std::int64_t most_floats = 16 << 20;  // of packed panels of x, and of w
 constexpr std::int64_t dot_rows = 4;            // up to so many rows of x: dot products
 constexpr std::int64_t dot_floats = 32 << 10;   // of w in a task of these
 constexpr std::int64_t pack_floats = 16 << 10;  // of panels in a task of packing
 
-// k of one pass over a task. A tile costs some 120 cycles besides its products, so long passes pay
-// more than a panel of w that fits in the L1 cache: 128 to 512 were measured.
-constexpr std::int64_t k_step = 512;
+// k of one pass over a task. Between passes the sums go through y, whose rows often share a cache
+// set: long passes pay more than a panel of w that fits in the L1 cache. 192 to 4096 were measured.
+constexpr std::int64_t k_step = 2048;
 
 std::int64_t up(std::int64_t size, std::int64_t unit) { return (size + unit - 1) / unit; }
 

@@ -128,11 +128,11 @@ void whole_tile(const float* x, const float* w, float* y, const float* bias, int
   _mm_prefetch(reinterpret_cast<const char*>(y + (tile_rows + i) * ldy), _MM_HINT_T0);
   QUAVER_TILE_ROWS(QUAVER_FETCH)
 #undef QUAVER_FETCH
-#define QUAVER_ROW(i)                 \
-  {                                   \
-    const F v = all(x[i]);            \
-    a##i = multiply_add(v, w0, a##i); \
-    b##i = multiply_add(v, w1, b##i); \
+#define QUAVER_ROW(i)         \
+  {                           \
+    const F v = all(x[i]);    \
+    add_product(a##i, v, w0); \
+    add_product(b##i, v, w1); \
   }
 #define QUAVER_STEP                         \
   {                                         \
