@@ -32,7 +32,6 @@ class RowChunk {
  public:
   RowChunk(const Walk& walk, const float* w, std::int64_t rows)
       : walk_(walk),
-        rows_(rows),
         lanes_((rows + lane_count - 1) / lane_count * lane_count),
         w_(static_cast<std::size_t>(walk.cols * lanes_)),
         errors_(static_cast<std::size_t>(block * lanes_)),
@@ -67,7 +66,7 @@ class RowChunk {
 
  private:
   const Walk& walk_;
-  const std::int64_t rows_, lanes_;
+  const std::int64_t lanes_;
   std::vector<float> w_, errors_, u_;
 
  public:

@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr std::int64_t rows_per_chunk = 4096;  // rows of one forward
+constexpr std::int64_t rows_per_chunk = 2048;  // rows of one forward
 constexpr std::int64_t most_chunks = 64;       // each has a thread
 
 double seconds_since(Clock::time_point start) {
