@@ -9,6 +9,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   # overlapping or overlong copies. clang and newer GCCs check the same code without complaint.
   list(APPEND QUAVER_WARNINGS -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds)
 endif()
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  # std::stable_sort of GCC 12's library calls what that library marks as deprecated.
+  list(APPEND QUAVER_WARNINGS -Wno-deprecated-declarations)
+endif()
 
 # Reading nlohmann's JSON and GoogleTest takes longer than compiling most files here.
 option(QUAVER_PRECOMPILE "Precompile the large headers of other projects" ON)
