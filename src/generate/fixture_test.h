@@ -1,7 +1,8 @@
 #pragma once
-// For the tests of this folder: the five classic families' tiny checkpoints and golden outputs.
+// For the tests of this folder: the families' tiny checkpoints and golden outputs.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <memory>
@@ -13,7 +14,15 @@
 
 namespace quaver {
 
-inline const std::vector<std::string> families = {"opt", "bloom", "gpt_neox", "gptj", "llama"};
+// Of every family, in the order of their names.
+inline const std::vector<std::string> families = [] {
+  std::vector<std::string> names;
+  const auto all = std::filesystem::path(QUAVER_TEST_DATA) / "fixtures";
+  for (const auto& entry : std::filesystem::directory_iterator(all))
+    names.push_back(entry.path().filename().string());
+  std::ranges::sort(names);
+  return names;
+}();
 
 inline std::filesystem::path fixture(const std::string& family) {
   return std::filesystem::path(QUAVER_TEST_DATA) / "fixtures" / family;

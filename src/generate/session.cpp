@@ -14,9 +14,10 @@ constexpr std::int64_t step_rows = 2048;
 constexpr std::int64_t first_capacity = 64;
 
 KvCache copied(const KvCache& cache) {
-  KvCache copy{.length = cache.length, .visible = cache.visible};
+  KvCache copy{.capacity = cache.capacity, .length = cache.length, .visible = cache.visible};
   for (const KvCache::Layer& layer : cache.layers) {
     const auto held = [&](const Tensor& t) {
+      if (!t) return t;
       Tensor c = empty_on(t.device(), t.shape(), t.dtype());
       if (cache.length > 0) copy_rows(c, 0, t.rows(0, cache.length));
       return c;
@@ -58,8 +59,7 @@ std::vector<std::vector<Session::Part>> Session::steps_of(
 Session::Session(Decoder& decoder, std::int64_t sequences, Device device)
     : decoder_(&decoder), device_(device) {
   ensure(sequences >= 1, "[session] ", sequences, " sequences: expected at least 1");
-  for (std::int64_t i = 0; i < sequences; ++i)
-    caches_.push_back(decoder.new_cache(first_capacity, device));
+  for (std::int64_t i = 0; i < sequences; ++i) caches_.push_back(decoder.new_cache(first_capacity));
 }
 
 std::int64_t Session::position(std::int64_t sequence) const {

@@ -52,6 +52,7 @@ struct NormArgs {        // rows of f32 [rows, cols]; gain, bias f32 [cols]
   Mem x, gain, bias, y;  // bias (layer norm only) and gain may be null
   std::int64_t rows = 0, cols = 0;
   float eps = 0;
+  float gain_offset = 0;  // added to every gain (rms norm only; Gemma: 1)
 };
 
 struct GatherArgs {     // y[i, :] = table[index[i], :], converted to f32
@@ -69,17 +70,24 @@ struct RopeArgs {
 };
 
 // Causal attention of one sequence. Query row i stands at key position keys - rows + i and sees the
-// keys up to there. Softmax of scale * q.k + slope[head] * position(key), where position counts
-// the visible keys before it. A query that sees no key gives zeros.
+// keys up to there; with a window only the last `window` of them. Softmax of scale * q.k, capped to
+// soft_cap * tanh(. / soft_cap) where a cap is given, plus slope[head] * position(key), where
+// position counts the visible keys before it. A sink is one more score of the softmax, of a key
+// without a value. A query that sees no key gives zeros.
 struct AttentionArgs {
-  Mem q, k, v, y;  // q, y f32 [rows, heads * head_dim]; k, v f32 [keys, kv_heads * head_dim]
+  Mem q, k, v, y;  // f32 q [rows, heads * head_dim]; k [keys, kv_heads * head_dim]; v [keys,
+                   // kv_heads * value_dim]; y [rows, heads * value_dim]
   Mem mask;        // u8 [keys], 0 hides the key; null: all visible
   Mem slopes;      // f32 [heads]: ALiBi; null: none
+  Mem sinks;       // f32 [heads]; null: none
   std::int64_t rows = 0, keys = 0, heads = 0, kv_heads = 0, head_dim = 0;
+  std::int64_t value_dim = 0;  // 0: head_dim
+  std::int64_t window = 0;     // 0: none
   float scale = 1;
+  float soft_cap = 0;  // 0: none
 };
 
-enum class Activation : std::uint8_t { relu, gelu, gelu_tanh, silu };
+enum class Activation : std::uint8_t { relu, gelu, gelu_tanh, silu, relu_squared, gelu_quick };
 
 struct ActivationArgs {  // y = f(x), or f(x) * gate where gate is given; f32, y may be x
   Mem x, gate, y;
@@ -90,6 +98,21 @@ struct ActivationArgs {  // y = f(x), or f(x) * gate where gate is given; f32, y
 struct AddArgs {  // y = a + b, f32; y may be a or b
   Mem a, b, y;
   std::int64_t size = 0;
+};
+
+// y = x * a, a * tanh(x / a), or x cut to -a .. a; f32, y may be x.
+enum class Map : std::uint8_t { scale, soft_cap, clip };
+struct MapArgs {
+  Mem x, y;
+  std::int64_t size = 0;
+  Map function = Map::scale;
+  float a = 1;
+};
+
+// y[index[i], :] += weight[i] * x[i, :], f32, in the order of i. No index appears twice.
+struct ScatterArgs {
+  Mem x, index, weight, y;  // index i32 [rows], already checked; weight f32 [rows]
+  std::int64_t rows = 0, cols = 0;
 };
 
 struct ColumnsArgs {  // y[i, :] = x[i, begin : begin + count], f32
@@ -115,6 +138,8 @@ struct DeviceOps {
   void (*activation)(Stream, const ActivationArgs&) = nullptr;
   void (*add)(Stream, const AddArgs&) = nullptr;
   void (*columns)(Stream, const ColumnsArgs&) = nullptr;
+  void (*map)(Stream, const MapArgs&) = nullptr;
+  void (*scatter)(Stream, const ScatterArgs&) = nullptr;
   std::span<const PackedGemm> packed = {};
 };
 

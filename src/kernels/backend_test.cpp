@@ -9,53 +9,79 @@ namespace {
 struct Attention {
   std::int64_t rows, keys, heads, kv_heads, d;
   bool mask = false, slopes = false;
+  std::int64_t window = 0;
+  float soft_cap = 0;
+  bool sinks = false;
+  std::int64_t value_dim = 0;
 };
 
-void check(const Attention& c) {
-  const std::int64_t width = c.heads * c.d, kv_width = c.kv_heads * c.d;
-  const Guarded<float> q(Numbers(1).floats(c.rows * width, 3));
-  const Guarded<float> k(Numbers(2).floats(c.keys * kv_width));
-  const Guarded<float> v(Numbers(3).floats(c.keys * kv_width)), slopes(Numbers(4).floats(c.heads));
+struct AttentionData {
+  explicit AttentionData(const Attention& c)
+      : dv(c.value_dim > 0 ? c.value_dim : c.d),
+        q(Numbers(1).floats(c.rows * c.heads * c.d, 3)),
+        k(Numbers(2).floats(c.keys * c.kv_heads * c.d)),
+        v(Numbers(3).floats(c.keys * c.kv_heads * dv)),
+        slopes(Numbers(4).floats(c.heads)),
+        sinks(Numbers(5).floats(c.heads)),
+        y(c.rows * c.heads * dv) {
+    for (std::int64_t j = 0; j < c.keys; ++j) visible.push_back(!c.mask || (j > 2 && j % 5 != 0));
+  }
+  std::int64_t dv;
+  Guarded<float> q, k, v, slopes, sinks, y;
   std::vector<std::uint8_t> visible;
-  for (std::int64_t j = 0; j < c.keys; ++j) visible.push_back(!c.mask || (j > 2 && j % 5 != 0));
-  const Guarded<std::uint8_t> mask(visible);
-  const Guarded<float> y(c.rows * width);
-  const float scale = 0.4f;
-  cpu_ops().attention({}, {.q = q.mem(),
-                           .k = k.mem(),
-                           .v = v.mem(),
-                           .y = y.mem(),
+};
+
+constexpr float test_scale = 0.4f;
+
+// The output of one query of one head, in double.
+std::vector<double> attended(const Attention& c, const AttentionData& in, std::int64_t i,
+                             std::int64_t h) {
+  const std::int64_t kv = h / (c.heads / c.kv_heads), at = c.keys - c.rows + i;
+  std::vector<double> y(static_cast<std::size_t>(in.dv));
+  double sum = c.sinks ? std::exp(double{in.sinks[h]}) : 0, position = 0;
+  for (std::int64_t j = 0; j <= at; ++j) {
+    if (!in.visible[static_cast<std::size_t>(j)]) continue;
+    const double slope = c.slopes ? in.slopes[h] * position++ : 0;
+    if (c.window > 0 && at - j >= c.window) continue;
+    double s = 0;
+    for (std::int64_t e = 0; e < c.d; ++e)
+      s += double{in.q[(i * c.heads + h) * c.d + e]} * in.k[(j * c.kv_heads + kv) * c.d + e];
+    s *= test_scale;
+    if (c.soft_cap > 0) s = c.soft_cap * std::tanh(s / c.soft_cap);
+    const double p = std::exp(s + slope);
+    sum += p;
+    for (std::int64_t e = 0; e < in.dv; ++e)
+      y[static_cast<std::size_t>(e)] += p * in.v[(j * c.kv_heads + kv) * in.dv + e];
+  }
+  for (double& v : y) v = sum == 0 ? 0 : v / sum;
+  return y;
+}
+
+void check(const Attention& c) {
+  const AttentionData in(c);
+  const Guarded<std::uint8_t> mask(in.visible);
+  cpu_ops().attention({}, {.q = in.q.mem(),
+                           .k = in.k.mem(),
+                           .v = in.v.mem(),
+                           .y = in.y.mem(),
                            .mask = c.mask ? mask.mem() : Mem{},
-                           .slopes = c.slopes ? slopes.mem() : Mem{},
+                           .slopes = c.slopes ? in.slopes.mem() : Mem{},
+                           .sinks = c.sinks ? in.sinks.mem() : Mem{},
                            .rows = c.rows,
                            .keys = c.keys,
                            .heads = c.heads,
                            .kv_heads = c.kv_heads,
                            .head_dim = c.d,
-                           .scale = scale});
+                           .value_dim = c.value_dim,
+                           .window = c.window,
+                           .scale = test_scale,
+                           .soft_cap = c.soft_cap});
   for (std::int64_t i = 0; i < c.rows; ++i)
     for (std::int64_t h = 0; h < c.heads; ++h) {
-      const std::int64_t kv = h / (c.heads / c.kv_heads);
-      std::vector<double> p;
-      double sum = 0, top = -1e300, position = 0;
-      for (std::int64_t j = 0; j <= c.keys - c.rows + i; ++j) {
-        double s = 0;
-        for (std::int64_t e = 0; e < c.d; ++e)
-          s += double{q[i * width + h * c.d + e]} * k[j * kv_width + kv * c.d + e];
-        s = s * scale + (c.slopes ? slopes[h] * position : 0.0);
-        const bool seen = visible[static_cast<std::size_t>(j)] != 0;
-        position += seen;
-        p.push_back(seen ? s : -1e301);
-        top = std::max(top, p.back());
-      }
-      for (double& s : p) s = top <= -1e300 || s < -1e300 ? 0 : std::exp(s - top), sum += s;
-      for (std::int64_t e = 0; e < c.d; ++e) {
-        double want = 0;
-        for (std::size_t j = 0; j < p.size(); ++j)
-          want += p[j] * v[static_cast<std::int64_t>(j) * kv_width + kv * c.d + e];
-        ASSERT_NEAR(y[i * width + h * c.d + e], sum == 0 ? 0 : want / sum, 1e-5)
+      const std::vector<double> want = attended(c, in, i, h);
+      for (std::int64_t e = 0; e < in.dv; ++e)
+        ASSERT_NEAR(in.y[(i * c.heads + h) * in.dv + e], want[static_cast<std::size_t>(e)], 1e-5)
             << c.rows << " " << c.keys << " row " << i << " head " << h;
-      }
     }
 }
 
@@ -71,6 +97,20 @@ TEST(Attention, AgainstDouble) {
   check({53, 60, 2, 2, 16, true, true});
   check({1, 60, 2, 2, 16, true, true});
   check({2, 2, 1, 1, 8, true, false});  // every key hidden
+}
+
+TEST(Attention, WindowCapSinksAndOtherValues) {
+  for (const std::int64_t rows : {1, 3, 60}) {
+    check({rows, 130, 4, 2, 16, false, false, 1});
+    check({rows, 130, 4, 2, 16, true, false, 17});
+    check({rows, 130, 2, 2, 16, false, true, 200});
+    check({rows, 70, 4, 2, 16, false, false, 0, 5.0f});
+    check({rows, 70, 4, 2, 16, true, true, 20, 1.5f});
+    check({rows, 70, 4, 2, 16, false, false, 0, 0, true});
+    check({rows, 70, 4, 2, 16, true, true, 9, 3.0f, true});
+    check({rows, 70, 4, 4, 24, true, false, 0, 0, false, 16});
+    check({rows, 70, 4, 2, 16, false, false, 33, 0, true, 40});
+  }
 }
 
 TEST(Attention, SameBitsForAnyNumberOfThreads) {
@@ -104,6 +144,14 @@ TEST(Ops, RowsAndElements) {
 
   cpu_ops().add({}, {.a = x.mem(), .b = x.mem(), .y = y.mem(), .size = rows * cols});
   for (std::int64_t i = 0; i < rows * cols; ++i) ASSERT_EQ(y[i], 2 * x[i]);
+
+  for (const auto& [function, want] : std::initializer_list<std::pair<Map, float (*)(float)>>{
+           {Map::scale, [](float v) { return v * 0.3f; }},
+           {Map::soft_cap, [](float v) { return 0.3f * std::tanh(v / 0.3f); }},
+           {Map::clip, [](float v) { return std::clamp(v, -0.3f, 0.3f); }}}) {
+    cpu_ops().map({}, {.x = x.mem(), .y = y.mem(), .size = 100, .function = function, .a = 0.3f});
+    for (std::int64_t i = 0; i < 100; ++i) ASSERT_FLOAT_EQ(y[i], want(x[i]));
+  }
 
   std::vector<std::int32_t> order;
   for (std::int32_t i = 0; i < 41; ++i) order.push_back(i * 7 % 300);

@@ -8,6 +8,8 @@ using cpu::Curve;
 using cpu::Kernels;
 using cpu::Level;
 
+constexpr Curve curves[] = {Curve::relu, Curve::gelu,         Curve::gelu_tanh,
+                            Curve::silu, Curve::relu_squared, Curve::gelu_quick};
 const std::int64_t sizes[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 97, 259};
 
 double reference(Curve function, double x) {
@@ -18,6 +20,10 @@ double reference(Curve function, double x) {
       return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
     case Curve::gelu_tanh:
       return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Curve::relu_squared:
+      return x > 0 ? x * x : 0;
+    case Curve::gelu_quick:
+      return x / (1 + std::exp(-1.702 * x));
     default:
       return x / (1 + std::exp(-x));
   }
@@ -25,7 +31,7 @@ double reference(Curve function, double x) {
 
 TEST(Rows, Activations) {
   for (const Level* level : usable_levels())
-    for (const Curve function : {Curve::relu, Curve::gelu, Curve::gelu_tanh, Curve::silu})
+    for (const Curve function : curves)
       for (const std::int64_t n : sizes) {
         const Guarded<float> x(Numbers(1).floats(n, 12)), gate(Numbers(2).floats(n));
         const Guarded<float> y(n), gated(n);
@@ -41,7 +47,7 @@ TEST(Rows, Activations) {
 
 TEST(Rows, ActivationsFarOut) {
   for (const Level* level : usable_levels())
-    for (const Curve function : {Curve::relu, Curve::gelu, Curve::gelu_tanh, Curve::silu}) {
+    for (const Curve function : curves) {
       const std::vector<float> x{0, -0.0f, 1e-20f, 100, -100, 1000, -1000, 1e18f, -1e18f, 30, -30};
       std::vector<float> y(x.size());
       level->table.activation(function, x.data(), nullptr, y.data(), 11);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <set>
 
 #include "core/log.h"
@@ -48,7 +49,9 @@ class Checker final : public Visitor {
         for (const PartInfo& part : plan.format->parts(plan.scheme, l.outputs, l.inputs))
           need(text(name, '.', part.name), part.shape, part.dtype);
     } else {
-      need(name + ".weight", {l.outputs, l.inputs}, std::nullopt);
+      const Shape shape =
+          l.transposed ? Shape({l.inputs, l.outputs}) : Shape({l.outputs, l.inputs});
+      need(name + ".weight", shape, std::nullopt);
     }
     if (l.has_bias)
       need(name + ".bias", {l.outputs}, std::nullopt);
@@ -123,6 +126,22 @@ void check_names(Checkpoint& c) {
   checker.throw_problems();
 }
 
+// [a, b] -> [b, a], of any element size.
+Tensor transposed(const Tensor& t) {
+  const std::int64_t rows = t.dim(0), cols = t.dim(1);
+  const auto size = static_cast<std::int64_t>(size_of(t.dtype()));
+  Tensor turned = Tensor::raw({cols, rows}, t.dtype());
+  const auto* from = static_cast<const std::byte*>(t.host());
+  auto* to = static_cast<std::byte*>(turned.host());
+  parallel_for(cols, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = 0; r < rows; ++r)
+      for (std::int64_t c = begin; c < end; ++c)
+        std::memcpy(to + (c * rows + r) * size, from + (r * cols + c) * size,
+                    static_cast<std::size_t>(size));
+  });
+  return turned;
+}
+
 class Loader final : public Visitor {
  public:
   explicit Loader(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
@@ -139,7 +158,8 @@ class Loader final : public Visitor {
       correct_format(packed, name);
       l.weight = std::move(packed);
     } else {
-      l.weight = matrix(name + ".weight");
+      const Tensor stored = matrix(name + ".weight");
+      l.weight = l.transposed ? transposed(stored) : stored;
     }
     if (l.has_bias) l.bias = vector(name + ".bias");
   }

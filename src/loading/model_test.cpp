@@ -1,9 +1,10 @@
-// The five classic families against golden outputs of transformers, on the CPU and on a device
+// Every family against golden outputs of transformers, on the CPU and on a device
 // whose memory the host cannot touch.
 #include "loading/model.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 
@@ -95,11 +96,13 @@ TEST_P(Families, LogitsAndHiddenStatesEqualTransformers) {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const char* family : {"opt", "bloom", "gpt_neox", "gptj", "llama"})
-    for (const bool guarded : {false, true}) all.push_back({family, guarded});
+  for (const auto& entry : std::filesystem::directory_iterator(data / "fixtures"))
+    for (const bool guarded : {false, true})
+      all.push_back({entry.path().filename().string(), guarded});
+  std::ranges::sort(all, {}, &Case::family);
   return all;
 }
-INSTANTIATE_TEST_SUITE_P(Classic, Families, ::testing::ValuesIn(cases()), [](const auto& info) {
+INSTANTIATE_TEST_SUITE_P(All, Families, ::testing::ValuesIn(cases()), [](const auto& info) {
   return info.param.family + (info.param.guarded ? "_guarded" : "_cpu");
 });
 

@@ -8,6 +8,7 @@
 
 #include "core/json.h"
 #include "nn/module.h"
+#include "nn/rope.h"
 
 namespace quaver {
 
@@ -34,7 +35,10 @@ struct Arch {
   std::vector<std::string_view> (*buffers)() = nullptr;
 };
 
-extern const Arch bloom, gpt_neox, gptj, llama, opt;  // one per file; all.cpp holds the table
+// One per file; all.cpp holds the table.
+extern const Arch bloom, codegen, cohere, falcon, gemma2, gemma3, gpt2, gpt_bigcode, gpt_neox, gptj,
+    granite, llama, mistral, mixtral, mpt, olmo2, opt, phi, phi3, qwen2, qwen3, qwen3_moe, stablelm,
+    starcoder2;
 
 std::span<const Arch* const> archs();
 // By architectures[0], else by model_type. Throws Error(unsupported), listing the known ones.
@@ -60,11 +64,24 @@ std::int64_t config_size(const Json& j, std::initializer_list<const char*> keys,
 void config_must_be(const Json& j, const char* key, const Json& value);
 Activation config_activation(const Json& j, const char* key, std::string_view fallback);
 
+// A number that may be absent or null.
+float config_float(const Json& j, const char* key, double fallback);
+
 struct RopeSettings {
   double theta = 10000, partial = 1;  // base, and the share of head_dim that rotates
+  RopeScaling scaling;
 };
-// From rope_parameters (transformers 5) or the old keys; kinds other than "default" are refused.
-RopeSettings config_rope(const Json& j, const char* theta_key, const char* partial_key,
-                         double default_partial);
+struct RopeKeys {
+  const char* theta = "rope_theta";
+  const char* partial = "partial_rotary_factor";
+  double default_theta = 10000, default_partial = 1;
+  const char* layer_type = nullptr;  // whose part of rope_parameters is read, where it has parts
+};
+// From rope_parameters (transformers 5) or the old keys and rope_scaling.
+RopeSettings config_rope(const Json& j, const RopeKeys& keys = {});
+// The rotation of these settings for heads of `head_dim`.
+Rope make_rope(const RopeSettings& settings, std::int64_t head_dim, bool interleaved = false);
+// Layer i's window where layer_types says "sliding_attention", else 0.
+std::int64_t config_window(const Json& j, int layer);
 
 }  // namespace quaver

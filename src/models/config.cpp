@@ -32,9 +32,15 @@ Config standard_config(const Json& j) {
   ensure_file(c.heads * c.head_dim <= most, config_file, ": ", c.heads, " heads of ", c.head_dim,
               " columns are above ", most);
   c.max_positions = config_size(j, {"max_position_embeddings", "n_positions"}, 1 << 28, 0);
-  c.norm_eps = static_cast<float>(json_number(j, "layer_norm_epsilon", config_file, 1e-5));
+  c.norm_eps = config_float(j, "layer_norm_epsilon", 1e-5);
   c.tied_head = json_bool(j, "tie_word_embeddings", config_file, false);
   return c;
+}
+
+float config_float(const Json& j, const char* key, double fallback) {
+  const auto it = j.find(key);
+  if (it == j.end() || it->is_null()) return static_cast<float>(fallback);
+  return static_cast<float>(json_number(j, key, config_file, fallback));
 }
 
 void config_plain_heads(const Config& c) {
@@ -80,35 +86,11 @@ Activation config_activation(const Json& j, const char* key, std::string_view fa
   if (name == "silu" || name == "swish") return Activation::silu;
   if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast")
     return Activation::gelu_tanh;
+  if (name == "relu2") return Activation::relu_squared;
+  if (name == "quick_gelu") return Activation::gelu_quick;
   fail(Fault::unsupported, config_file, ": '", key, "' is '", name,
-       "'; known: relu, gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, silu, swish");
-}
-
-RopeSettings config_rope(const Json& j, const char* theta_key, const char* partial_key,
-                         double default_partial) {
-  RopeSettings rope{.partial = default_partial};
-  const auto kind_is_default = [](const Json& settings, const char* where) {
-    for (const char* key : {"rope_type", "type"}) {
-      const std::string kind = json_string(settings, key, where, "default");
-      if (kind != "default")
-        fail(Fault::unsupported, config_file, ": ", where, " of type '", kind, "'; known: default");
-    }
-  };
-  rope.theta = json_number(j, theta_key, config_file, rope.theta);
-  if (partial_key) rope.partial = json_number(j, partial_key, config_file, rope.partial);
-  if (const auto it = j.find("rope_scaling"); it != j.end() && !it->is_null()) {
-    ensure_file(it->is_object(), config_file, ": 'rope_scaling' is not an object");
-    kind_is_default(*it, "rope_scaling");
-  }
-  if (const auto it = j.find("rope_parameters"); it != j.end() && !it->is_null()) {
-    ensure_file(it->is_object(), config_file, ": 'rope_parameters' is not an object");
-    kind_is_default(*it, "rope_parameters");
-    rope.theta = json_number(*it, "rope_theta", "rope_parameters", rope.theta);
-    rope.partial = json_number(*it, "partial_rotary_factor", "rope_parameters", rope.partial);
-  }
-  ensure_file(rope.theta > 0 && rope.partial > 0 && rope.partial <= 1, config_file, ": rope theta ",
-              rope.theta, " and rotary share ", rope.partial, " are out of range");
-  return rope;
+       "'; known: relu, relu2, gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, quick_gelu, silu, "
+       "swish");
 }
 
 }  // namespace quaver

@@ -42,11 +42,9 @@ Tensor Decoder::forward(const Tensor& ids, Step& step, std::vector<Tensor>* hidd
   return x;
 }
 
-KvCache Decoder::new_cache(std::int64_t capacity, Device device) const {
-  KvCache cache;
-  const Shape shape({capacity, config_.kv_heads * config_.head_dim});
-  for (std::int64_t i = 0; i < config_.layers; ++i)
-    cache.layers.push_back({empty_on(device, shape), empty_on(device, shape)});
+KvCache Decoder::new_cache(std::int64_t capacity) const {
+  KvCache cache{.capacity = capacity};
+  cache.layers.resize(static_cast<std::size_t>(config_.layers));
   return cache;
 }
 

@@ -28,8 +28,8 @@ class Decoder {
   Tensor forward(const Tensor& ids, Step& step, std::vector<Tensor>* hidden = nullptr);
   Tensor logits(const Tensor& normed, Step& step) { return ends_->logits(normed, step); }
 
-  // An empty cache for one sequence of at most `capacity` tokens, on `device`.
-  KvCache new_cache(std::int64_t capacity, Device device) const;
+  // An empty cache for one sequence, which has room for `capacity` tokens before it grows.
+  KvCache new_cache(std::int64_t capacity) const;
 
  private:
   const Arch* arch_;

@@ -7,9 +7,8 @@
 namespace quaver {
 namespace {
 
-std::int64_t rotary_columns(const Config& c, const RopeSettings& rope) {
-  return static_cast<std::int64_t>(static_cast<double>(c.head_dim) * rope.partial) / 2 * 2;
-}
+constexpr RopeKeys rope_keys{
+    .theta = "rotary_emb_base", .partial = "rotary_pct", .default_partial = 0.25};
 
 class NeoxBlock final : public Block {
  public:
@@ -24,8 +23,7 @@ class NeoxBlock final : public Block {
     up_ = {.outputs = c.intermediate, .inputs = c.hidden, .has_bias = true};
     down_ = {.outputs = c.hidden, .inputs = c.intermediate, .has_bias = true};
     attention_.shape = standard_attention(c);
-    const RopeSettings rope = config_rope(c.json, "rotary_emb_base", "rotary_pct", 0.25);
-    attention_.rope = make_rope(rotary_columns(c, rope), rope.theta);
+    attention_.rope = make_rope(config_rope(c.json, rope_keys), c.head_dim);
   }
 
   void visit(Visitor& v) override {
@@ -61,8 +59,7 @@ Config config(const Json& j) {
   Config c = standard_config(j);
   config_plain_heads(c);
   c.norm_eps = static_cast<float>(json_number(j, "layer_norm_eps", config_file, 1e-5));
-  ensure_file(rotary_columns(c, config_rope(j, "rotary_emb_base", "rotary_pct", 0.25)) > 0,
-              config_file, ": no column of a head of ", c.head_dim, " rotates");
+  make_rope(config_rope(j, rope_keys), c.head_dim);  // reports what is out of range
   config_activation(j, "hidden_act", "gelu");
   return c;
 }

@@ -20,7 +20,7 @@ class GptjBlock final : public Block {
     in_ = {.outputs = c.intermediate, .inputs = c.hidden, .has_bias = true};
     out_ = {.outputs = c.hidden, .inputs = c.intermediate, .has_bias = true};
     attention_.shape = standard_attention(c);
-    attention_.rope = make_rope(rotary_columns(c), 10000, /*interleaved=*/true);
+    attention_.rope = Rope(rotary_columns(c), 10000, /*interleaved=*/true);
   }
 
   void visit(Visitor& v) override {

@@ -6,10 +6,11 @@ namespace quaver {
 namespace {
 
 // Appends rows to a cache layer, which grows by doubling.
-void append(Tensor& held, std::int64_t length, const Tensor& rows) {
-  const std::int64_t needed = length + rows.dim(0);
+void append(Tensor& held, const KvCache& cache, const Tensor& rows) {
+  const std::int64_t length = cache.length, needed = length + rows.dim(0);
   if (!held || held.dim(0) < needed) {
-    Tensor grown = empty_on(rows.device(), {std::max(needed, 2 * length), rows.dim(1)});
+    const std::int64_t capacity = std::max({needed, 2 * length, cache.capacity});
+    Tensor grown = empty_on(rows.device(), {capacity, rows.dim(1)});
     if (length > 0) copy_rows(grown, 0, held.rows(0, length));
     held = grown;
   }
@@ -18,51 +19,41 @@ void append(Tensor& held, std::int64_t length, const Tensor& rows) {
 
 }  // namespace
 
-Rope make_rope(std::int64_t dim, double theta, bool interleaved) {
-  Rope rope{.inverse_frequencies = Tensor({dim / 2}), .interleaved = interleaved};
-  const auto f = rope.inverse_frequencies.data<float>();
-  for (std::size_t i = 0; i < f.size(); ++i) {
-    const float exponent = static_cast<float>(2 * i) / static_cast<float>(dim);
-    f[i] = 1.0f / std::pow(static_cast<float>(theta), exponent);
-  }
-  return rope;
-}
-
 Tensor SelfAttention::operator()(Tensor q, Tensor k, const Tensor& v, Step& step) const {
-  if (rope.inverse_frequencies) {
-    const RopeTables& tables = step.rope(rope.inverse_frequencies, 1.0f);
+  if (rope) {
+    const RopeTables& tables = rope.tables(step);
     q = quaver::rope(q, tables.cos, tables.sin, shape.head_dim, rope.interleaved);
     k = quaver::rope(k, tables.cos, tables.sin, shape.head_dim, rope.interleaved);
   }
-  Tensor y = empty_on(q.device(), q.shape());
+  Tensor y = empty_on(q.device(), {q.dim(0), shape.heads * shape.value_size()});
   std::int64_t row = 0;
   for (SequenceRows& sequence : step.sequences) {
     const std::int64_t end = row + sequence.rows;
     Tensor keys = k.rows(row, end), values = v.rows(row, end);
     if (KvCache* cache = sequence.cache) {
       auto& held = cache->layers.at(static_cast<std::size_t>(step.layer));
-      append(held.keys, cache->length, keys);
-      append(held.values, cache->length, values);
+      append(held.keys, *cache, keys);
+      append(held.values, *cache, values);
       keys = held.keys.rows(0, cache->length + sequence.rows);
       values = held.values.rows(0, cache->length + sequence.rows);
     }
     Tensor place = y.rows(row, end);
-    attention(q.rows(row, end), keys, values, sequence.mask, slopes, shape, place);
+    attention(q.rows(row, end), keys, values, sequence.mask, slopes, sinks, shape, place);
     row = end;
   }
   ensure(row == q.dim(0), "[attention] the step's sequences have ", row, " rows, x has ", q.dim(0));
   return y;
 }
 
-Tensor alibi_slopes(std::int64_t heads) {
+Tensor alibi_slopes(std::int64_t heads, double steepest) {
   Tensor slopes({heads});
   const auto s = slopes.data<float>();
-  // Powers of 2^(-8 / n) for the largest power of two n; the rest takes every other power of the
-  // sequence for 2n.
+  // Powers of 2^(-steepest / n) for the largest power of two n; the rest takes every other power of
+  // the sequence for 2n.
   std::int64_t n = 1;
   while (n * 2 <= heads) n *= 2;
   for (std::int64_t h = 0; h < heads; ++h) {
-    const double base = h < n ? 8.0 / static_cast<double>(n) : 4.0 / static_cast<double>(n);
+    const double base = steepest / static_cast<double>(h < n ? n : 2 * n);
     const auto power = static_cast<double>(h < n ? h + 1 : 2 * (h - n) + 1);
     s[static_cast<std::size_t>(h)] = static_cast<float>(std::exp2(-base * power));
   }

@@ -50,7 +50,7 @@ TEST(SplitHeads, UndoesTheInterleaving) {
 // Token by token through a cache, and two sequences side by side, equal one pass over each.
 TEST(SelfAttention, CacheAndBatchEqualOnePass) {
   const SelfAttention attention{.shape = {.heads = 4, .kv_heads = 2, .head_dim = 8, .scale = 0.35f},
-                                .rope = make_rope(8, 1e4)};
+                                .rope = Rope(8, 1e4)};
   const Tensor q = random_tensor({9, 32}, 1), k = random_tensor({9, 16}, 2),
                v = random_tensor({9, 16}, 3);
   Step whole{.sequences = {{.rows = 9}}, .positions = positions(0, 9)};
@@ -83,14 +83,14 @@ TEST(SelfAttention, CacheAndBatchEqualOnePass) {
 }
 
 TEST(Rope, FrequenciesAndTables) {
-  const Rope rope = make_rope(8, 10000);
+  const Rope rope(8, 10000);
   for (int i = 0; i < 4; ++i)
-    EXPECT_NEAR(rope.inverse_frequencies.data<float>()[i], std::pow(10000.0, -i / 4.0), 1e-7);
+    EXPECT_NEAR(rope.inverse_frequencies().data<float>()[i], std::pow(10000.0, -i / 4.0), 1e-7);
   Step step{.positions = positions(100, 2)};
-  const RopeTables& tables = step.rope(rope.inverse_frequencies, 1);
+  const RopeTables& tables = rope.tables(step);
   EXPECT_NEAR(tables.cos.data<float>()[4], std::cos(101.0), 1e-5);
   // Equal frequencies of another block share the tables.
-  EXPECT_TRUE(step.rope(make_rope(8, 10000).inverse_frequencies, 1).cos.id() == tables.cos.id());
+  EXPECT_TRUE(Rope(8, 10000).tables(step).cos.id() == tables.cos.id());
 }
 
 }  // namespace

@@ -1,14 +1,6 @@
 #include "nn/ends.h"
 
 namespace quaver {
-namespace {
-
-Tensor normalized(const std::optional<Norm>& norm, const Tensor& x) {
-  return norm ? std::visit([&](const auto& n) { return n(x); }, *norm) : x;
-}
-
-}  // namespace
-
 StandardEnds::StandardEnds(Layout layout) : layout_(std::move(layout)) {
   head_ = {.outputs = layout_.vocab, .inputs = layout_.hidden, .has_bias = layout_.head_bias};
 }
@@ -17,11 +9,8 @@ void StandardEnds::visit(Visitor& v) {
   v(layout_.embedding + ".weight", table_, {layout_.vocab, layout_.hidden});
   if (!layout_.positions.empty())
     v(layout_.positions + ".weight", positions_, {layout_.position_rows, layout_.hidden});
-  const auto norm = [&v](const std::string& name, std::optional<Norm>& kind) {
-    if (kind) std::visit([&](auto& n) { v(name, n); }, *kind);
-  };
-  norm(layout_.embedding_norm, layout_.embedding_norm_kind);
-  norm(layout_.final_norm, layout_.final_norm_kind);
+  v(layout_.embedding_norm, layout_.embedding_norm_kind);
+  v(layout_.final_norm, layout_.final_norm_kind);
   if (!layout_.tied_head) v(layout_.head, head_);
 }
 
@@ -30,7 +19,7 @@ std::int64_t StandardEnds::position_limit() const {
 }
 
 Tensor StandardEnds::embed(const Tensor& ids, Step& step) {
-  Tensor x = gather(table_, ids);
+  Tensor x = scaled(gather(table_, ids), layout_.embedding_scale);
   if (positions_) {
     Tensor rows = Tensor::raw({ids.dim(0)}, DType::i32);
     const auto from = step.positions.data<std::int32_t>();
@@ -44,13 +33,15 @@ Tensor StandardEnds::embed(const Tensor& ids, Step& step) {
     }
     x = x + gather(positions_, rows);
   }
-  return normalized(layout_.embedding_norm_kind, x);
+  return layout_.embedding_norm_kind(x);
 }
 
-Tensor StandardEnds::norm(const Tensor& x) { return normalized(layout_.final_norm_kind, x); }
+Tensor StandardEnds::norm(const Tensor& x) { return layout_.final_norm_kind(x); }
 
 Tensor StandardEnds::logits(const Tensor& normed, Step& step) {
-  return layout_.tied_head ? linear(normed, table_) : head_(normed, step);
+  Tensor y = layout_.tied_head ? linear(normed, table_) : head_(normed, step);
+  y = scaled(y, layout_.logit_scale);
+  return layout_.logit_cap > 0 ? map(y, Map::soft_cap, layout_.logit_cap) : y;
 }
 
 }  // namespace quaver

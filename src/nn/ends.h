@@ -1,14 +1,10 @@
 #pragma once
 // The usual ends of a decoder: token (and position) embedding, final norm, head.
-#include <optional>
 #include <string>
-#include <variant>
 
 #include "nn/module.h"
 
 namespace quaver {
-
-using Norm = std::variant<LayerNorm, RmsNorm>;
 
 // The fields are data, so that a family only fills in names and sizes.
 class StandardEnds final : public Ends {
@@ -19,13 +15,16 @@ class StandardEnds final : public Ends {
     std::string positions;             // learned positions; empty: none
     std::int64_t position_rows = 0;    // rows of that table
     std::int64_t position_offset = 0;  // added to each position (OPT: 2)
-    std::string embedding_norm;        // empty: none
-    std::optional<Norm> embedding_norm_kind;
-    std::string final_norm;  // empty: none
-    std::optional<Norm> final_norm_kind;
+    float embedding_scale = 1;         // of the token embeddings
+    std::string embedding_norm;
+    Norm embedding_norm_kind;
+    std::string final_norm;
+    Norm final_norm_kind;
     std::string head;  // module name, e.g. "lm_head"
     bool head_bias = false;
     bool tied_head = false;  // the head shows the embedding table
+    float logit_scale = 1;
+    float logit_cap = 0;  // logits become cap * tanh(logit / cap); 0: not
   };
   explicit StandardEnds(Layout layout);
 

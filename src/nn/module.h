@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <variant>
 #include <vector>
 
 #include "nn/step.h"
@@ -51,6 +52,8 @@ class Visitor {
 struct Linear {
   std::int64_t outputs = 0, inputs = 0;
   bool has_bias = false;
+  bool transposed = false;      // stored as [inputs, outputs] (GPT-2's Conv1D); loading turns it
+  bool keep_precision = false;  // never quantized: the router of a mixture of experts
   Weight weight;
   Tensor bias;  // f32 [outputs]; empty without a bias
 
@@ -61,7 +64,7 @@ struct Linear {
 struct LayerNorm {
   std::int64_t size = 0;
   float eps = 1e-5f;
-  bool has_bias = true;
+  bool has_bias = true, has_weight = true;
   Tensor weight, bias;
 
   void visit(Visitor& v);
@@ -71,10 +74,23 @@ struct LayerNorm {
 struct RmsNorm {
   std::int64_t size = 0;
   float eps = 1e-6f;
+  float offset = 0;  // added to the stored gains (Gemma: 1)
   Tensor weight;
 
   void visit(Visitor& v);
-  Tensor operator()(const Tensor& x) const { return rms_norm(x, weight, eps); }
+  Tensor operator()(const Tensor& x) const { return rms_norm(x, weight, eps, offset); }
+};
+
+// A norm whose kind a family chooses, or none at all.
+struct Norm {
+  std::variant<std::monostate, LayerNorm, RmsNorm> kind;
+
+  Norm() = default;
+  Norm(LayerNorm n) : kind(std::move(n)) {}
+  Norm(RmsNorm n) : kind(std::move(n)) {}
+  explicit operator bool() const { return kind.index() != 0; }
+  void visit(Visitor& v);
+  Tensor operator()(const Tensor& x) const;  // x itself without a norm
 };
 
 // One repeated layer of a decoder.

@@ -7,6 +7,11 @@
 
 namespace quaver {
 
+std::int64_t Step::length() const {
+  const auto at = positions.data<std::int32_t>();
+  return at.empty() ? 0 : std::int64_t{*std::ranges::max_element(at)} + 1;
+}
+
 const RopeTables& Step::rope(const Tensor& inverse_frequencies, float attention_factor) {
   const auto same = [&](const Tensor& known) {
     return std::ranges::equal(known.data<float>(), inverse_frequencies.data<float>());

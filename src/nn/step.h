@@ -20,8 +20,9 @@ class Observer {
 // Keys and values of one sequence, all layers. Grows by whole steps.
 struct KvCache {
   struct Layer {
-    Tensor keys, values;  // f32 [capacity, kv_heads * head_dim]
+    Tensor keys, values;  // f32 [capacity, kv_heads * head_dim]; empty before the first step
   };
+  std::int64_t capacity = 0;  // rows that a layer's first tensors get, at least
   std::vector<Layer> layers;
   std::int64_t length = 0;            // tokens held, in every layer once a step has ended
   std::vector<std::uint8_t> visible;  // per held token: 0 is padding; empty: all visible
@@ -45,6 +46,8 @@ struct Step {
   int layer = 0;     // the block that runs
   Observer* observer = nullptr;
 
+  // One more than the largest position.
+  std::int64_t length() const;
   // cos and sin of position * frequency, times `attention_factor`. Blocks usually share them, so
   // they are made on first use and kept in `ropes`.
   const RopeTables& rope(const Tensor& inverse_frequencies, float attention_factor);

@@ -16,12 +16,14 @@ void check_vector(std::string_view op, std::string_view what, const Tensor& v, s
 }
 
 Tensor norm(std::string_view op, void (*DeviceOps::*entry)(Stream, const NormArgs&),
-            const Tensor& x, const Tensor& gain, const Tensor& bias, float eps) {
+            const Tensor& x, const Tensor& gain, const Tensor& bias, float eps,
+            float gain_offset = 0) {
   check_rows(op, x);
   check_vector(op, "gain", gain, x.dim(1));
   check_vector(op, "bias", bias, x.dim(1));
   Tensor y = empty_on(x.device(), x.shape());
-  dispatch<NormArgs>(x.device(), op, entry, {.rows = x.dim(0), .cols = x.dim(1), .eps = eps},
+  dispatch<NormArgs>(x.device(), op, entry,
+                     {.rows = x.dim(0), .cols = x.dim(1), .eps = eps, .gain_offset = gain_offset},
                      {{&NormArgs::x, &x},
                       {&NormArgs::gain, &gain},
                       {&NormArgs::bias, &bias},
@@ -45,8 +47,8 @@ Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias, float
   return norm("layer_norm", &DeviceOps::layer_norm, x, gain, bias, eps);
 }
 
-Tensor rms_norm(const Tensor& x, const Tensor& gain, float eps) {
-  return norm("rms_norm", &DeviceOps::rms_norm, x, gain, {}, eps);
+Tensor rms_norm(const Tensor& x, const Tensor& gain, float eps, float offset) {
+  return norm("rms_norm", &DeviceOps::rms_norm, x, gain, {}, eps, offset);
 }
 
 Tensor gather(const Tensor& table, const Tensor& index) {
@@ -88,36 +90,79 @@ Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, std::int64_t 
   return y;
 }
 
-void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask,
-               const Tensor& slopes, const AttentionShape& s, Tensor& y) {
-  check_rows("attention", q);
+namespace {
+
+void check_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask,
+                     const AttentionShape& s, const Tensor& y) {
   const std::int64_t rows = q.dim(0), keys = k.dim(0);
   ensure(s.heads > 0 && s.kv_heads > 0 && s.heads % s.kv_heads == 0, "[attention] ", s.heads,
          " heads over ", s.kv_heads, " key heads");
-  const Shape key_shape({keys, s.kv_heads * s.head_dim});
-  ensure(q.dim(1) == s.heads * s.head_dim && y.shape() == q.shape() && k.shape() == key_shape &&
-             v.shape() == key_shape && keys >= rows,
+  ensure(q.dim(1) == s.heads * s.head_dim && y.shape() == Shape({rows, s.heads * s.value_size()}) &&
+             k.shape() == Shape({keys, s.kv_heads * s.head_dim}) &&
+             v.shape() == Shape({keys, s.kv_heads * s.value_size()}) && keys >= rows,
          "[attention] q ", q.shape(), ", k ", k.shape(), ", v ", v.shape(), ", y ", y.shape(),
-         " for ", s.heads, " heads of ", s.head_dim);
+         " for ", s.heads, " heads of ", s.head_dim, ", values of ", s.value_size());
   ensure(!mask || (mask.size() == keys && mask.dtype() == DType::u8), "[attention] mask of ",
          mask.size(), " for ", keys, " keys");
+}
+
+}  // namespace
+
+void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask,
+               const Tensor& slopes, const Tensor& sinks, const AttentionShape& s, Tensor& y) {
+  check_rows("attention", q);
+  check_attention(q, k, v, mask, s, y);
   check_vector("attention", "slopes", slopes, s.heads);
-  if (rows == 0) return;
+  check_vector("attention", "sinks", sinks, s.heads);
+  if (q.dim(0) == 0) return;
   const Tensor placed_mask = moved_to(mask, q.device());
   const Tensor placed_slopes = moved_to(slopes, q.device());
+  const Tensor placed_sinks = moved_to(sinks, q.device());
   dispatch<AttentionArgs>(q.device(), "attention", &DeviceOps::attention,
-                          {.rows = rows,
-                           .keys = keys,
+                          {.rows = q.dim(0),
+                           .keys = k.dim(0),
                            .heads = s.heads,
                            .kv_heads = s.kv_heads,
                            .head_dim = s.head_dim,
-                           .scale = s.scale},
+                           .value_dim = s.value_size(),
+                           .window = s.window,
+                           .scale = s.scale,
+                           .soft_cap = s.soft_cap},
                           {{&AttentionArgs::q, &q},
                            {&AttentionArgs::k, &k},
                            {&AttentionArgs::v, &v},
                            {&AttentionArgs::mask, &placed_mask},
                            {&AttentionArgs::slopes, &placed_slopes},
+                           {&AttentionArgs::sinks, &placed_sinks},
                            {&AttentionArgs::y, &y, true}});
+}
+
+Tensor map(const Tensor& x, Map function, float a) {
+  Tensor y = empty_on(x.device(), x.shape());
+  dispatch<MapArgs>(x.device(), "map", &DeviceOps::map,
+                    {.size = x.size(), .function = function, .a = a},
+                    {{&MapArgs::x, &x}, {&MapArgs::y, &y, true}});
+  return y;
+}
+
+void scatter_add(const Tensor& x, const Tensor& index, const Tensor& weight, Tensor& y) {
+  check_rows("scatter_add", x);
+  const Shape rows({x.dim(0)});
+  ensure(index.shape() == rows && index.dtype() == DType::i32 && weight.shape() == rows &&
+             weight.dtype() == DType::f32 && y.shape().rank() == 2 && y.dim(1) == x.dim(1),
+         "[scatter_add] x ", x.shape(), ", index ", index.shape(), ", weight ", weight.shape(),
+         ", y ", y.shape());
+  for (const std::int32_t i : index.data<std::int32_t>())
+    ensure(i >= 0 && i < y.dim(0), "[scatter_add] index ", i, " in ", y.dim(0), " rows");
+  if (x.dim(0) == 0) return;
+  const Tensor placed_index = moved_to(index, x.device());
+  const Tensor placed_weight = moved_to(weight, x.device());
+  dispatch<ScatterArgs>(x.device(), "scatter_add", &DeviceOps::scatter,
+                        {.rows = x.dim(0), .cols = x.dim(1)},
+                        {{&ScatterArgs::x, &x},
+                         {&ScatterArgs::index, &placed_index},
+                         {&ScatterArgs::weight, &placed_weight},
+                         {&ScatterArgs::y, &y, true}});
 }
 
 Tensor activation(const Tensor& x, Activation function) { return activate(x, function, {}); }

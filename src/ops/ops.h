@@ -33,7 +33,8 @@ std::string kernel_for(const Weight& w, std::int64_t m);
 Tensor linear(const Tensor& x, const Weight& w, const Tensor& bias = {});
 // gain and bias f32 [cols]; bias may be empty, so may the gain.
 Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias, float eps);
-Tensor rms_norm(const Tensor& x, const Tensor& gain, float eps);
+// `offset` is added to every gain (Gemma stores gains minus 1).
+Tensor rms_norm(const Tensor& x, const Tensor& gain, float eps, float offset = 0);
 // index i32 [m] -> f32 [m, cols]; throws on an index outside the table.
 Tensor gather(const Tensor& table, const Tensor& index);
 // Rotates the first 2 * half columns of each head of x f32 [m, heads * head_dim]; cos, sin f32
@@ -43,17 +44,30 @@ Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, std::int64_t 
 
 struct AttentionShape {
   std::int64_t heads = 0, kv_heads = 0, head_dim = 0;
+  std::int64_t value_dim = 0;  // of a head of v and y; 0: head_dim
+  std::int64_t window = 0;     // keys that a query sees, itself included; 0: all
   float scale = 1;
+  float soft_cap = 0;  // scores become cap * tanh(score / cap); 0: not
+
+  std::int64_t value_size() const { return value_dim > 0 ? value_dim : head_dim; }
 };
-// One sequence: q f32 [rows, heads * head_dim] against k, v f32 [keys, kv_heads * head_dim]; the
-// queries are the last `rows` of the keys' positions. mask u8 [keys] (0 hides a key) and slopes
-// f32 [heads] (ALiBi) may be empty. Writes f32 [rows, heads * head_dim] into `y`.
+// One sequence: q f32 [rows, heads * head_dim] against k f32 [keys, kv_heads * head_dim] and v f32
+// [keys, kv_heads * value_dim]; the queries are the last `rows` of the keys' positions. mask u8
+// [keys] (0 hides a key), slopes f32 [heads] (ALiBi) and sinks f32 [heads] (one more score of the
+// softmax, without a value) may be empty. Writes f32 [rows, heads * value_dim] into `y`.
 void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask,
-               const Tensor& slopes, const AttentionShape& shape, Tensor& y);
+               const Tensor& slopes, const Tensor& sinks, const AttentionShape& shape, Tensor& y);
 
 Tensor activation(const Tensor& x, Activation function);
 Tensor gated(const Tensor& x, Activation function, const Tensor& gate);  // f(x) * gate
 Tensor operator+(const Tensor& a, const Tensor& b);
+Tensor map(const Tensor& x, Map function, float a);
+inline Tensor scaled(const Tensor& x, float factor) {
+  return factor == 1 ? x : map(x, Map::scale, factor);
+}
+// y[index[i], :] += weight[i] * x[i, :] for x f32 [rows, cols], index i32 and weight f32 [rows]
+// (both host), y f32 [any, cols]. No index may appear twice.
+void scatter_add(const Tensor& x, const Tensor& index, const Tensor& weight, Tensor& y);
 // f32 [m, count]: columns begin .. begin + count of x [m, cols].
 Tensor columns(const Tensor& x, std::int64_t begin, std::int64_t count);
 

@@ -143,10 +143,10 @@ TEST_P(Ops, AttentionAgainstPlainLoops) {
       }
     }
   Tensor y = empty_on(device(), {rows, heads * dim});
-  attention(placed(q), placed(k), placed(v), mask, slopes,
+  attention(placed(q), placed(k), placed(v), mask, slopes, {},
             {.heads = heads, .kv_heads = kv, .head_dim = dim, .scale = 0.4f}, y);
   EXPECT_LT(largest_difference(y, expected), 1e-5);
-  EXPECT_THROW(attention(placed(q), placed(k), placed(v), {}, {},
+  EXPECT_THROW(attention(placed(q), placed(k), placed(v), {}, {}, {},
                          {.heads = 4, .kv_heads = 3, .head_dim = dim}, y),
                Error);
 }
@@ -168,6 +168,28 @@ TEST_P(Ops, ElementWiseAndColumns) {
   EXPECT_EQ(largest_difference(columns(placed(a), 5, 4), part), 0);
   EXPECT_THROW(columns(placed(a), 8, 4), Error);
   EXPECT_THROW(placed(a) + placed(part), Error);
+}
+
+TEST_P(Ops, MapAndScatter) {
+  const Tensor x = random_tensor({3, 10}, 1);
+  Tensor capped({3, 10});
+  for (int i = 0; i < 30; ++i)
+    capped.data<float>()[i] = 0.5f * std::tanh(x.data<float>()[i] / 0.5f);
+  EXPECT_LT(largest_difference(map(placed(x), Map::soft_cap, 0.5f), capped), 1e-6);
+
+  Tensor y = placed(random_tensor({6, 10}, 2)), expected = random_tensor({6, 10}, 2);
+  Tensor index({3}, DType::i32), weight({3});
+  for (int i = 0; i < 3; ++i) {
+    index.data<std::int32_t>()[i] = 5 - 2 * i;
+    weight.data<float>()[i] = 0.5f * static_cast<float>(i + 1);
+    for (int c = 0; c < 10; ++c)
+      expected.data<float>()[(5 - 2 * i) * 10 + c] +=
+          weight.data<float>()[i] * x.data<float>()[i * 10 + c];
+  }
+  scatter_add(placed(x), index, weight, y);
+  EXPECT_LT(largest_difference(y, expected), 1e-6);
+  index.data<std::int32_t>()[1] = 6;
+  EXPECT_THROW(scatter_add(placed(x), index, weight, y), Error);
 }
 
 TEST_P(Ops, CopyRowsStaysOnTheDevice) {

@@ -103,6 +103,7 @@ class LinearList final : public Visitor {
  public:
   void parameter(const std::string&, Tensor&, const Shape&) override {}
   void linear(const std::string& name, Linear& l) override {
+    if (l.keep_precision) return;
     found.push_back({.name = name, .layer = layer, .outputs = l.outputs, .inputs = l.inputs});
   }
   int layer = 0;

@@ -1,6 +1,7 @@
 // Causal attention. A task is one head and a block of queries: their scores against every key they
 // may see are one product, softmax goes over whole rows, and a second product takes the values.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "kernels/cpu/drivers.h"
@@ -14,13 +15,14 @@ constexpr float hidden = -std::numeric_limits<float>::infinity();
 struct Inputs {
   const float *q, *k, *v;
   float* y;
-  const float* positions;    // visible keys before each key; null: no slopes
-  const std::uint8_t* mask;  // null: all visible
-  const float* slopes;
+  const float* positions;       // visible keys before each key; null: no slopes
+  const std::uint8_t* mask;     // null: all visible
+  const float *slopes, *sinks;  // [heads], or null
+  std::int64_t value_dim;
 };
 
 // What is added to the scores of one head: [keys], or null for nothing.
-const float* added(const AttentionArgs& a, const Inputs& in, std::int64_t head, float* room) {
+float* added(const AttentionArgs& a, const Inputs& in, std::int64_t head, float* room) {
   if (!in.mask && !in.slopes) return nullptr;
   for (std::int64_t j = 0; j < a.keys; ++j) {
     const bool visible = !in.mask || in.mask[j] != 0;
@@ -29,58 +31,92 @@ const float* added(const AttentionArgs& a, const Inputs& in, std::int64_t head, 
   return room;
 }
 
+// The first key that a query sees which sees `seen` keys without a window.
+std::int64_t first_seen(const AttentionArgs& a, std::int64_t seen) {
+  return a.window > 0 ? std::max<std::int64_t>(0, seen - a.window) : 0;
+}
+
+// Softmax over the scores of one query; keys outside its window get 0. There is room for one more
+// score behind the last.
+void weigh(const AttentionArgs& a, const Inputs& in, std::int64_t head, std::int64_t seen,
+           float* scores, float* add) {
+  const std::int64_t first = first_seen(a, seen);
+  float scale = a.scale;
+  if (a.soft_cap > 0) {
+    for (std::int64_t j = first; j < seen; ++j)
+      scores[j] = a.soft_cap * std::tanh(scores[j] * scale / a.soft_cap);
+    scale = 1;
+  }
+  std::fill(scores, scores + first, 0.0f);
+  if (!in.sinks) {
+    kernels().softmax(scores + first, add ? add + first : nullptr, scale, seen - first);
+    return;
+  }
+  // The sink stands behind the last key, with nothing added.
+  scores[seen] = in.sinks[head] / scale;
+  const float kept = add ? add[seen] : 0;
+  if (add) add[seen] = 0;
+  kernels().softmax(scores + first, add ? add + first : nullptr, scale, seen - first + 1);
+  if (add) add[seen] = kept;
+}
+
 void one_query(const AttentionArgs& a, const Inputs& in, std::int64_t head, std::int64_t row) {
   const std::int64_t kv_head = head / (a.heads / a.kv_heads), stride = a.kv_heads * a.head_dim;
   const std::int64_t seen = a.keys - a.rows + row + 1, d = a.head_dim;
-  const Workspace scores_room(2 * a.keys);
+  const std::int64_t first = first_seen(a, seen), values = a.kv_heads * in.value_dim;
+  const Workspace scores_room(2 * a.keys + 2);
   float* scores = scores_room.floats();
-  const std::int64_t at = (row * a.heads + head) * d;
-  kernels().dot({.x = in.q + at,
-                 .w = in.k + kv_head * d,
+  kernels().dot({.x = in.q + (row * a.heads + head) * d,
+                 .w = in.k + first * stride + kv_head * d,
                  .bias = nullptr,
-                 .y = scores,
+                 .y = scores + first,
                  .x_row = d,
                  .w_row = stride,
-                 .ldy = seen,
+                 .ldy = seen - first,
                  .m = 1,
-                 .n = seen,
+                 .n = seen - first,
                  .k = d,
                  .type = Element::f32});
-  kernels().softmax(scores, added(a, in, head, scores + a.keys), a.scale, seen);
-  kernels().weighted_sum(scores, in.v + kv_head * d, stride, seen, d, in.y + at);
+  weigh(a, in, head, seen, scores, added(a, in, head, scores + a.keys + 1));
+  kernels().weighted_sum(scores + first, in.v + first * values + kv_head * in.value_dim, values,
+                         seen - first, in.value_dim, in.y + (row * a.heads + head) * in.value_dim);
 }
 
 void query_rows(const AttentionArgs& a, const Inputs& in, std::int64_t head, std::int64_t first,
                 std::int64_t rows) {
   const std::int64_t kv_head = head / (a.heads / a.kv_heads), stride = a.kv_heads * a.head_dim;
   const std::int64_t d = a.head_dim, before = a.keys - a.rows + first + 1;
-  const std::int64_t seen = before + rows - 1;  // by the last row
-  const Workspace scores_room(rows * seen + a.keys);
+  const std::int64_t seen = before + rows - 1;      // by the last row
+  const std::int64_t from = first_seen(a, before);  // by the first row
+  const std::int64_t width = seen - from, ld = seen + 1;
+  const Workspace scores_room(rows * ld + a.keys + 1);
   float* scores = scores_room.floats();
-  const float* add = added(a, in, head, scores + rows * seen);
-  const Strided k{.data = in.k + kv_head * d, .row = stride, .col = 1};
-  const Strided v{.data = in.v + kv_head * d, .row = 1, .col = stride};
-  const std::int64_t at = (first * a.heads + head) * d, width = kernels().tile_cols;
-  multiply({.x = {.data = in.q + at, .row = a.heads * d, .col = 1},
+  float* add = added(a, in, head, scores + rows * ld);
+  const Strided k{.data = in.k + from * stride + kv_head * d, .row = stride, .col = 1};
+  const std::int64_t values = a.kv_heads * in.value_dim;
+  const Strided v{.data = in.v + from * values + kv_head * in.value_dim, .row = 1, .col = values};
+  const std::int64_t tile = kernels().tile_cols;
+  multiply({.x = {.data = in.q + (first * a.heads + head) * d, .row = a.heads * d, .col = 1},
             .pack = [&](std::int64_t j, std::int64_t count,
-                        float* panel) { kernels().pack(k, j, count, d, width, false, panel); },
-            .y = scores,
+                        float* panel) { kernels().pack(k, j, count, d, tile, false, panel); },
+            .y = scores + from,
             .m = rows,
-            .n = seen,
+            .n = width,
             .k = d,
-            .ldy = seen});
+            .ldy = ld});
   for (std::int64_t i = 0; i < rows; ++i) {
-    kernels().softmax(scores + i * seen, add, a.scale, before + i);
-    std::fill(scores + i * seen + before + i, scores + (i + 1) * seen, 0.0f);
+    float* row = scores + i * ld;
+    weigh(a, in, head, before + i, row, add);
+    std::fill(row + before + i, row + ld, 0.0f);
   }
-  multiply({.x = {.data = scores, .row = seen, .col = 1},
+  multiply({.x = {.data = scores + from, .row = ld, .col = 1},
             .pack = [&](std::int64_t j, std::int64_t count,
-                        float* panel) { kernels().pack(v, j, count, seen, width, false, panel); },
-            .y = in.y + at,
+                        float* panel) { kernels().pack(v, j, count, width, tile, false, panel); },
+            .y = in.y + (first * a.heads + head) * in.value_dim,
             .m = rows,
-            .n = d,
-            .k = seen,
-            .ldy = a.heads * d});
+            .n = in.value_dim,
+            .k = width,
+            .ldy = a.heads * in.value_dim});
 }
 
 }  // namespace
@@ -93,7 +129,9 @@ void attention(Stream, const AttentionArgs& a) {
             .y = host<float>(a.y),
             .positions = nullptr,
             .mask = host<const std::uint8_t>(a.mask),
-            .slopes = host<const float>(a.slopes)};
+            .slopes = host<const float>(a.slopes),
+            .sinks = host<const float>(a.sinks),
+            .value_dim = a.value_dim > 0 ? a.value_dim : a.head_dim};
   Workspace positions_room;
   if (in.slopes) {
     positions_room = Workspace(a.keys);

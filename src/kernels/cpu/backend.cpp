@@ -2,6 +2,7 @@
 #include "kernels/backend.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "core/host_memory.h"
@@ -30,6 +31,12 @@ void layer_norm(Stream, const NormArgs& a) {
 void rms_norm(Stream, const NormArgs& a) {
   const auto *x = host<const float>(a.x), *gain = host<const float>(a.gain);
   auto* y = host<float>(a.y);
+  Workspace shifted;
+  if (gain && a.gain_offset != 0) {
+    shifted = Workspace(a.cols);
+    for (std::int64_t c = 0; c < a.cols; ++c) shifted.floats()[c] = gain[c] + a.gain_offset;
+    gain = shifted.floats();
+  }
   parallel(a.rows, rows_a_task(a.cols), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r)
       kernels().rms_norm(x + r * a.cols, gain, y + r * a.cols, a.cols, a.eps);
@@ -70,6 +77,10 @@ Curve curve_of(Activation function) {
       return Curve::gelu;
     case Activation::gelu_tanh:
       return Curve::gelu_tanh;
+    case Activation::relu_squared:
+      return Curve::relu_squared;
+    case Activation::gelu_quick:
+      return Curve::gelu_quick;
     default:
       return Curve::silu;
   }
@@ -98,6 +109,35 @@ void columns(Stream, const ColumnsArgs& a) {
   parallel(a.rows, rows_a_task(a.count), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r)
       std::copy_n(x + r * a.cols + a.begin, a.count, y + r * a.count);
+  });
+}
+
+void map(Stream, const MapArgs& m) {
+  const auto* x = host<const float>(m.x);
+  auto* y = host<float>(m.y);
+  parallel(m.size, task_floats, [&](std::int64_t begin, std::int64_t end) {
+    switch (m.function) {
+      case Map::scale:
+        for (std::int64_t i = begin; i < end; ++i) y[i] = x[i] * m.a;
+        break;
+      case Map::soft_cap:
+        for (std::int64_t i = begin; i < end; ++i) y[i] = m.a * std::tanh(x[i] / m.a);
+        break;
+      case Map::clip:
+        for (std::int64_t i = begin; i < end; ++i) y[i] = std::clamp(x[i], -m.a, m.a);
+        break;
+    }
+  });
+}
+
+void scatter(Stream, const ScatterArgs& a) {
+  const auto *x = host<const float>(a.x), *weight = host<const float>(a.weight);
+  const auto* index = host<const std::int32_t>(a.index);
+  auto* y = host<float>(a.y);
+  parallel(a.rows, rows_a_task(a.cols), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r)
+      for (std::int64_t c = 0; c < a.cols; ++c)
+        y[index[r] * a.cols + c] += weight[r] * x[r * a.cols + c];
   });
 }
 
@@ -131,6 +171,8 @@ const Backend cpu_backend = {
                                     .activation = cpu::activation,
                                     .add = cpu::add,
                                     .columns = cpu::columns,
+                                    .map = cpu::map,
+                                    .scatter = cpu::scatter,
                                     .packed = cpu::packed_kernels()};
       return ops;
     },

@@ -185,6 +185,10 @@ float curve(Curve function, float x) {
       return 0.5f * x * erfcf(x * -0.70710678f);
     case Curve::gelu_tanh:
       return 0.5f * x * (1 + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
+    case Curve::relu_squared:
+      return x < 0 ? 0.0f : x * x;
+    case Curve::gelu_quick:
+      return x / (1 + expf(-1.702f * x));
     default:
       return x / (1 + expf(-x));
   }

@@ -1,0 +1,50 @@
+// Command-R (Cohere 2024): attention and MLP side by side behind one norm without a bias,
+// interleaved rotary positions, scaled logits.
+#include "models/standard_block.h"
+
+namespace quaver {
+namespace {
+
+LayerNorm norm(const Config& c) { return {.size = c.hidden, .eps = c.norm_eps, .has_bias = false}; }
+
+BlockLayout layout(const Config& c) {
+  BlockLayout l = llama_layout(c);
+  l.attention.core.rope.interleaved = true;
+  l.parallel = true;
+  l.attention_norm_kind = norm(c);
+  l.mlp_norm_kind = {};
+  return l;
+}
+
+StandardEnds::Layout ends(const Config& c) {
+  StandardEnds::Layout e = llama_ends(c);
+  e.final_norm_kind = norm(c);
+  e.logit_scale = config_float(c.json, "logit_scale", 0.0625);
+  return e;
+}
+
+Config config(const Json& j) {
+  Config c = llama_config(j);
+  c.norm_eps = config_float(j, "layer_norm_eps", 1e-5);
+  c.tied_head = json_bool(j, "tie_word_embeddings", config_file, true);
+  config_must_be(j, "use_qk_norm", false);
+  return c;
+}
+
+}  // namespace
+
+constinit const Arch cohere = {
+    .name = "CohereForCausalLM",
+    .model_type = "cohere",
+    .blocks = "model.layers",
+    .config = config,
+    .block = [](const Config& c, int) -> std::unique_ptr<Block> {
+      return std::make_unique<StandardBlock>(c, layout(c));
+    },
+    .ends = [](const Config& c) -> std::unique_ptr<Ends> {
+      return std::make_unique<StandardEnds>(ends(c));
+    },
+    .buffers = llama_buffers,
+};
+
+}  // namespace quaver

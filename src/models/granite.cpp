@@ -1,0 +1,37 @@
+// Granite 3 (IBM 2024): Llama with factors on embeddings, scores, residuals and logits.
+#include "models/standard_block.h"
+
+namespace quaver {
+namespace {
+
+BlockLayout layout(const Config& c) {
+  BlockLayout l = llama_layout(c);
+  l.attention.core.shape.scale = config_float(c.json, "attention_multiplier", 1);
+  l.residual_scale = config_float(c.json, "residual_multiplier", 1);
+  return l;
+}
+
+StandardEnds::Layout ends(const Config& c) {
+  StandardEnds::Layout e = llama_ends(c);
+  e.embedding_scale = config_float(c.json, "embedding_multiplier", 1);
+  e.logit_scale = 1 / config_float(c.json, "logits_scaling", 1);
+  return e;
+}
+
+}  // namespace
+
+constinit const Arch granite = {
+    .name = "GraniteForCausalLM",
+    .model_type = "granite",
+    .blocks = "model.layers",
+    .config = llama_config,
+    .block = [](const Config& c, int) -> std::unique_ptr<Block> {
+      return std::make_unique<StandardBlock>(c, layout(c));
+    },
+    .ends = [](const Config& c) -> std::unique_ptr<Ends> {
+      return std::make_unique<StandardEnds>(ends(c));
+    },
+    .buffers = llama_buffers,
+};
+
+}  // namespace quaver

@@ -1,0 +1,44 @@
+// OLMo 2 (OLMo team 2024): norms behind attention and MLP instead of before, and on all of q and k.
+#include "models/standard_block.h"
+
+namespace quaver {
+namespace {
+
+BlockLayout layout(const Config& c) {
+  BlockLayout l = llama_layout(c);
+  const auto norm = [&](std::int64_t size) { return RmsNorm{.size = size, .eps = c.norm_eps}; };
+  l.attention.q_norm = "self_attn.q_norm";
+  l.attention.k_norm = "self_attn.k_norm";
+  l.attention.q_norm_kind = norm(c.heads * c.head_dim);
+  l.attention.k_norm_kind = norm(c.kv_heads * c.head_dim);
+  l.attention.norm_each_head = false;
+  l.attention_norm_kind = l.mlp_norm_kind = {};
+  l.attention_output_norm = "post_attention_layernorm";
+  l.mlp_output_norm = "post_feedforward_layernorm";
+  l.attention_output_norm_kind = l.mlp_output_norm_kind = norm(c.hidden);
+  return l;
+}
+
+Config config(const Json& j) {
+  Config c = llama_config(j);
+  c.norm_eps = config_float(j, "rms_norm_eps", 1e-5);
+  return c;
+}
+
+}  // namespace
+
+constinit const Arch olmo2 = {
+    .name = "Olmo2ForCausalLM",
+    .model_type = "olmo2",
+    .blocks = "model.layers",
+    .config = config,
+    .block = [](const Config& c, int) -> std::unique_ptr<Block> {
+      return std::make_unique<StandardBlock>(c, layout(c));
+    },
+    .ends = [](const Config& c) -> std::unique_ptr<Ends> {
+      return std::make_unique<StandardEnds>(llama_ends(c));
+    },
+    .buffers = llama_buffers,
+};
+
+}  // namespace quaver

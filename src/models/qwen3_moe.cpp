@@ -1,0 +1,44 @@
+// Qwen3-MoE (Yang et al. 2025): Qwen3 with a mixture of experts in most layers.
+#include "models/standard_block.h"
+
+namespace quaver {
+namespace {
+
+BlockLayout layout(const Config& c, int layer) {
+  BlockLayout l = llama_layout(c);
+  norm_heads(l, c);
+  l.attention.core.shape.window = qwen_window(c.json, layer);
+  if (!is_sparse(c.json, layer)) return l;
+  l.mlp =
+      mixture_mlp({.experts = config_size(c.json, {"num_experts", "num_local_experts"}, 4096, 128),
+                   .sizes = {.hidden = c.hidden,
+                             .inner = config_size(c.json, {"moe_intermediate_size"}, 1 << 23, 768),
+                             .function = config_activation(c.json, "hidden_act", "silu")},
+                   .router = config_router(
+                       c.json, 8, json_bool(c.json, "norm_topk_prob", config_file, false))});
+  return l;
+}
+
+Config config(const Json& j) {
+  const Config c = llama_config(j);
+  layout(c, 0);
+  return c;
+}
+
+}  // namespace
+
+constinit const Arch qwen3_moe = {
+    .name = "Qwen3MoeForCausalLM",
+    .model_type = "qwen3_moe",
+    .blocks = "model.layers",
+    .config = config,
+    .block = [](const Config& c, int layer) -> std::unique_ptr<Block> {
+      return std::make_unique<StandardBlock>(c, layout(c, layer));
+    },
+    .ends = [](const Config& c) -> std::unique_ptr<Ends> {
+      return std::make_unique<StandardEnds>(llama_ends(c));
+    },
+    .buffers = llama_buffers,
+};
+
+}  // namespace quaver

@@ -1,0 +1,123 @@
+#include "nn/experts.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace quaver {
+namespace {
+
+void soften(std::span<float> v) {
+  const float top = *std::ranges::max_element(v);
+  float sum = 0;
+  for (float& f : v) sum += f = std::exp(f - top);
+  for (float& f : v) f /= sum;
+}
+
+// The indices of the `count` largest; of equal ones the first.
+std::vector<std::size_t> largest(std::span<const float> v, std::size_t count) {
+  std::vector<std::size_t> order(v.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  const auto before = [&](std::size_t a, std::size_t b) {
+    return v[a] > v[b] || (v[a] == v[b] && a < b);
+  };
+  std::ranges::partial_sort(order, order.begin() + static_cast<std::ptrdiff_t>(count), before);
+  order.resize(count);
+  return order;
+}
+
+// Scores of experts outside the best groups become 0, as DeepSeek's published code does.
+void keep_groups(std::span<float> scores, const Experts::Router& r) {
+  const auto groups = static_cast<std::size_t>(r.groups), size = scores.size() / groups;
+  std::vector<float> best;
+  for (std::size_t g = 0; g < groups; ++g) {
+    const auto group = scores.subspan(g * size, size);
+    float score = 0;
+    for (const std::size_t i :
+         largest(group, r.group_by_best_two ? std::min<std::size_t>(2, size) : 1))
+      score += group[i];
+    best.push_back(score);
+  }
+  std::vector<bool> kept(groups);
+  for (const std::size_t g : largest(best, static_cast<std::size_t>(r.chosen_groups)))
+    kept[g] = true;
+  for (std::size_t i = 0; i < scores.size(); ++i)
+    if (!kept[i / size]) scores[i] = 0;
+}
+
+}  // namespace
+
+GatedMlp::GatedMlp(std::int64_t hidden, std::int64_t inner, Activation f, bool bias) : function(f) {
+  gate = up = {.outputs = inner, .inputs = hidden, .has_bias = bias};
+  down = {.outputs = hidden, .inputs = inner, .has_bias = bias};
+}
+
+void GatedMlp::visit(Visitor& v) {
+  v(names.gate, gate);
+  v(names.up, up);
+  v(names.down, down);
+}
+
+Tensor GatedMlp::operator()(const Tensor& x, Step& step) const {
+  const auto widened = [&] {  // a function, so that what it needs is freed before `down`
+    const Tensor g = gate(x, step), u = up(x, step);
+    return gated(g, function, u);
+  };
+  return down(widened(), step);
+}
+
+void Experts::visit(Visitor& v) {
+  v(router_name, gate);
+  if (router.has_correction)
+    v(router_name + ".e_score_correction_bias", correction, {gate.outputs});
+  for (std::size_t i = 0; i < experts.size(); ++i) v(text(expert_prefix, '.', i), experts[i]);
+}
+
+std::vector<Experts::Choice> Experts::choose(const Tensor& logits) const {
+  const auto count = static_cast<std::size_t>(gate.outputs);
+  std::vector<Choice> choices(count);
+  const auto all = logits.data<float>();
+  const auto bias = correction ? correction.data<float>() : std::span<const float>{};
+  std::vector<float> scores(count), ranks(count);
+  for (std::int64_t row = 0; row < logits.dim(0); ++row) {
+    std::ranges::copy(all.subspan(static_cast<std::size_t>(row) * count, count), scores.begin());
+    if (router.sigmoid)
+      for (float& s : scores) s = 1 / (1 + std::exp(-s));
+    else if (!router.softmax_chosen)
+      soften(scores);
+    ranks = scores;
+    for (std::size_t e = 0; e < bias.size(); ++e) ranks[e] += bias[e];
+    if (router.groups > 1) keep_groups(ranks, router);
+    const auto chosen = largest(ranks, static_cast<std::size_t>(router.chosen));
+    std::vector<float> weights;
+    for (const std::size_t e : chosen) weights.push_back(scores[e]);
+    if (router.softmax_chosen) soften(weights);
+    const float sum = std::accumulate(weights.begin(), weights.end(), 0.0f);
+    const float factor = router.scale / (router.normalize && !router.softmax_chosen
+                                             ? sum + (router.sigmoid ? 1e-20f : 0.0f)
+                                             : 1.0f);
+    for (std::size_t i = 0; i < chosen.size(); ++i) {
+      choices[chosen[i]].rows.push_back(static_cast<std::int32_t>(row));
+      choices[chosen[i]].weights.push_back(weights[i] * factor);
+    }
+  }
+  return choices;
+}
+
+Tensor Experts::operator()(const Tensor& x, Step& step) const {
+  const std::vector<Choice> choices = choose(on_host(gate(x, step)));
+  Tensor y = moved_to(Tensor({x.dim(0), x.dim(1)}), x.device());
+  for (std::size_t e = 0; e < experts.size(); ++e) {
+    const Choice& c = choices[e];
+    // An observer sees every expert at every step, be it with no rows: calibration waits for all.
+    if (c.rows.empty() && !step.observer) continue;
+    const auto rows = static_cast<std::int64_t>(c.rows.size());
+    Tensor index({rows}, DType::i32), weight({rows});
+    std::ranges::copy(c.rows, index.data<std::int32_t>().begin());
+    std::ranges::copy(c.weights, weight.data<float>().begin());
+    scatter_add(experts[e](gather(x, index), step), index, weight, y);
+  }
+  return y;
+}
+
+}  // namespace quaver
