@@ -36,6 +36,11 @@ inline Tensor golden(const std::string& family, const std::string& name) {
   return open_safetensors(fixture(family) / "golden.safetensors")->read(name);
 }
 
+// Whether a text of another length turns the same positions by other angles.
+inline bool rotation_depends_on_length(const std::string& family) {
+  return family.ends_with("dynamic") || family.ends_with("longrope");
+}
+
 // Row `row` of an i64 matrix.
 inline std::vector<std::int32_t> golden_ids(const Tensor& t, std::int64_t row) {
   std::vector<std::int32_t> ids;

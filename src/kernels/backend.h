@@ -52,7 +52,8 @@ struct NormArgs {        // rows of f32 [rows, cols]; gain, bias f32 [cols]
   Mem x, gain, bias, y;  // bias (layer norm only) and gain may be null
   std::int64_t rows = 0, cols = 0;
   float eps = 0;
-  float gain_offset = 0;  // added to every gain (rms norm only; Gemma: 1)
+  float gain_offset = 0;       // added to every gain (Gemma: 1)
+  std::int64_t gain_rows = 1;  // gain is [gain_rows, cols], used in turn
 };
 
 struct GatherArgs {     // y[i, :] = table[index[i], :], converted to f32
@@ -87,7 +88,15 @@ struct AttentionArgs {
   float soft_cap = 0;  // 0: none
 };
 
-enum class Activation : std::uint8_t { relu, gelu, gelu_tanh, silu, relu_squared, gelu_quick };
+enum class Activation : std::uint8_t {
+  relu,
+  gelu,
+  gelu_tanh,
+  silu,
+  relu_squared,
+  gelu_quick,
+  identity
+};
 
 struct ActivationArgs {  // y = f(x), or f(x) * gate where gate is given; f32, y may be x
   Mem x, gate, y;
@@ -100,8 +109,8 @@ struct AddArgs {  // y = a + b, f32; y may be a or b
   std::int64_t size = 0;
 };
 
-// y = x * a, a * tanh(x / a), or x cut to -a .. a; f32, y may be x.
-enum class Map : std::uint8_t { scale, soft_cap, clip };
+// y = x * a, a * tanh(x / a), x cut to -a .. a, or min(x, a); f32, y may be x.
+enum class Map : std::uint8_t { scale, soft_cap, clip, clip_above };
 struct MapArgs {
   Mem x, y;
   std::int64_t size = 0;
@@ -115,9 +124,12 @@ struct ScatterArgs {
   std::int64_t rows = 0, cols = 0;
 };
 
-struct ColumnsArgs {  // y[i, :] = x[i, begin : begin + count], f32
+// y[i, y_begin : y_begin + count] = x[i / repeat, begin : begin + count], f32. x has `cols`
+// columns, y has `y_cols`, of which the others stay.
+struct ColumnsArgs {
   Mem x, y;
   std::int64_t rows = 0, cols = 0, begin = 0, count = 0;
+  std::int64_t y_cols = 0, y_begin = 0, repeat = 1;
 };
 
 struct PackedGemm {  // one kernel for one layout, as a row; DeviceOps lists the best first

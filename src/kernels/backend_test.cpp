@@ -138,8 +138,13 @@ TEST(Attention, SameBitsForAnyNumberOfThreads) {
 TEST(Ops, RowsAndElements) {
   const std::int64_t rows = 300, cols = 70;
   const Guarded<float> x(Numbers(7).floats(rows * cols)), y(rows * cols), gain(cols);
-  cpu_ops().columns(
-      {}, {.x = x.mem(), .y = y.mem(), .rows = rows, .cols = cols, .begin = 11, .count = 30});
+  cpu_ops().columns({}, {.x = x.mem(),
+                         .y = y.mem(),
+                         .rows = rows,
+                         .cols = cols,
+                         .begin = 11,
+                         .count = 30,
+                         .y_cols = 30});
   for (std::int64_t i = 0; i < rows * 30; ++i) ASSERT_EQ(y[i], x[i / 30 * cols + 11 + i % 30]);
 
   cpu_ops().add({}, {.a = x.mem(), .b = x.mem(), .y = y.mem(), .size = rows * cols});

@@ -8,8 +8,8 @@ using cpu::Curve;
 using cpu::Kernels;
 using cpu::Level;
 
-constexpr Curve curves[] = {Curve::relu, Curve::gelu,         Curve::gelu_tanh,
-                            Curve::silu, Curve::relu_squared, Curve::gelu_quick};
+constexpr Curve curves[] = {Curve::relu,         Curve::gelu,       Curve::gelu_tanh, Curve::silu,
+                            Curve::relu_squared, Curve::gelu_quick, Curve::identity};
 const std::int64_t sizes[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 97, 259};
 
 double reference(Curve function, double x) {
@@ -22,6 +22,8 @@ double reference(Curve function, double x) {
       return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
     case Curve::relu_squared:
       return x > 0 ? x * x : 0;
+    case Curve::identity:
+      return x;
     case Curve::gelu_quick:
       return x / (1 + std::exp(-1.702 * x));
     default:

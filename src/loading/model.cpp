@@ -42,6 +42,14 @@ class Checker final : public Visitor {
     need(name, shape, std::nullopt);
   }
   void linear(const std::string& name, Linear& l) override {
+    if (l.stacked) {
+      const Stacked& s = *l.stacked;
+      need(name + s.weight,
+           s.transposed ? Shape({s.count, l.inputs, s.width}) : Shape({s.count, s.width, l.inputs}),
+           std::nullopt);
+      if (l.has_bias) need(name + s.bias, {s.count, s.width}, std::nullopt);
+      return;
+    }
     if (const PackedPlan plan = packed_plan(checkpoint_, name); plan.format) {
       const std::string refusal = plan.format->refuses(plan.scheme, l.outputs, l.inputs);
       if (!refusal.empty()) problem(text(name, ": ", refusal));
@@ -142,6 +150,26 @@ Tensor transposed(const Tensor& t) {
   return turned;
 }
 
+// The outputs of one linear, [outputs, inputs], out of [count, width, inputs] (or [count, inputs,
+// width], or with one input [count, width]).
+Tensor part_of(const Tensor& stack, const Linear& l, std::int64_t inputs) {
+  const Stacked& s = *l.stacked;
+  const bool turned = s.transposed && inputs > 1;
+  const Tensor all = stack.reshaped(turned ? Shape({s.count * inputs, s.width})
+                                           : Shape({s.count * s.width, inputs}));
+  const std::int64_t rows = all.dim(0) / s.count;
+  const Tensor mine = all.rows(s.index * rows, (s.index + 1) * rows);
+  if (!turned && s.stride == 1) return mine.rows(s.begin, s.begin + l.outputs);
+  const Tensor by_output = turned ? transposed(mine) : mine;
+  Tensor part = Tensor::raw({l.outputs, inputs}, by_output.dtype());
+  const auto row_bytes = size_of(part.dtype()) * static_cast<std::size_t>(inputs);
+  for (std::int64_t i = 0; i < l.outputs; ++i)
+    std::memcpy(static_cast<std::byte*>(part.host()) + static_cast<std::size_t>(i) * row_bytes,
+                by_output.rows(s.begin + i * s.stride, s.begin + i * s.stride + 1).host(),
+                row_bytes);
+  return part;
+}
+
 class Loader final : public Visitor {
  public:
   explicit Loader(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
@@ -150,6 +178,12 @@ class Loader final : public Visitor {
     t = shape.rank() == 1 ? vector(name) : matrix(name);
   }
   void linear(const std::string& name, Linear& l) override {
+    if (l.stacked) {
+      l.weight = part_of(matrix(name + l.stacked->weight), l, l.inputs);
+      if (l.has_bias)
+        l.bias = to_f32(part_of(matrix(name + l.stacked->bias), l, 1)).reshaped({l.outputs});
+      return;
+    }
     if (const PackedPlan plan = packed_plan(checkpoint_, name); plan.format) {
       Packed packed{
           .format = plan.format, .scheme = plan.scheme, .rows = l.outputs, .cols = l.inputs};

@@ -36,8 +36,10 @@ struct Arch {
 };
 
 // One per file; all.cpp holds the table.
-extern const Arch bloom, codegen, cohere, falcon, gemma2, gemma3, gpt2, gpt_bigcode, gpt_neox, gptj,
-    granite, llama, mistral, mixtral, mpt, olmo2, opt, phi, phi3, qwen2, qwen3, qwen3_moe, stablelm,
+extern const Arch arcee, bloom, codegen, cohere, cohere2, deepseek_v2, deepseek_v3, ernie4_5,
+    exaone4, falcon, gemma, gemma2, gemma3, glm, glm4, gpt2, gpt_bigcode, gpt_neox, gpt_oss, gptj,
+    granite, granitemoe, helium, hunyuan, llama, mistral, mixtral, mpt, nemotron, olmo, olmo2,
+    olmo3, olmoe, opt, phi, phi3, qwen2, qwen2_moe, qwen3, qwen3_moe, seed_oss, smollm3, stablelm,
     starcoder2;
 
 std::span<const Arch* const> archs();

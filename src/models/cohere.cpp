@@ -10,6 +10,15 @@ LayerNorm norm(const Config& c) { return {.size = c.hidden, .eps = c.norm_eps, .
 BlockLayout layout(const Config& c) {
   BlockLayout l = llama_layout(c);
   l.attention.core.rope.interleaved = true;
+  if (json_bool(c.json, "use_qk_norm", config_file, false)) {
+    const auto heads = [&](std::int64_t count) {
+      return LayerNorm{.size = c.head_dim, .eps = c.norm_eps, .has_bias = false, .heads = count};
+    };
+    l.attention.q_norm = "self_attn.q_norm";
+    l.attention.k_norm = "self_attn.k_norm";
+    l.attention.q_norm_kind = heads(c.heads);
+    l.attention.k_norm_kind = heads(c.kv_heads);
+  }
   l.parallel = true;
   l.attention_norm_kind = norm(c);
   l.mlp_norm_kind = {};
@@ -27,7 +36,6 @@ Config config(const Json& j) {
   Config c = llama_config(j);
   c.norm_eps = config_float(j, "layer_norm_eps", 1e-5);
   c.tied_head = json_bool(j, "tie_word_embeddings", config_file, true);
-  config_must_be(j, "use_qk_norm", false);
   return c;
 }
 

@@ -42,7 +42,7 @@ TEST(Config, FindsByArchitectureThenByType) {
   EXPECT_EQ(&find_arch(j), &llama);
   j["architectures"] = {"SomethingElse"};
   EXPECT_NE(
-      refusal(j).find("unknown architecture 'SomethingElse'; known: BloomForCausalLM, CodeGen"),
+      refusal(j).find("unknown architecture 'SomethingElse'; known: Arcee"),
       std::string::npos);
 }
 

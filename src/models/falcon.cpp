@@ -1,5 +1,8 @@
 // Falcon (Almazrouei et al. 2023): 7B with one key head and one norm, 40B and 180B with groups and
 // two norms, RW with ALiBi and serial halves.
+#include <bit>
+#include <cmath>
+
 #include "models/standard_block.h"
 
 namespace quaver {
@@ -23,6 +26,18 @@ void set_norms(BlockLayout& l, const Config& c) {
   }
 }
 
+// Falcon scales the sum of score and bias. Its slopes were rounded to bf16; its reference also
+// rounds their products with the positions, which is not done here.
+Tensor slopes(const Config& c) {
+  Tensor s = alibi_slopes(c.heads);
+  for (float& v : s.data<float>()) {
+    const auto bits = std::bit_cast<std::uint32_t>(v);
+    v = std::bit_cast<float>((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u);
+    v /= std::sqrt(static_cast<float>(c.head_dim));
+  }
+  return s;
+}
+
 BlockLayout layout(const Config& c) {
   const bool bias = json_bool(c.json, "bias", config_file, false);
   BlockLayout l;
@@ -35,7 +50,10 @@ BlockLayout layout(const Config& c) {
     shape.kv_heads = 1;
   else
     l.attention.partitions = shape.kv_heads;  // a group of queries, its key, its value
-  l.attention.core.rope = make_rope(config_rope(c.json), c.head_dim);
+  if (json_bool(c.json, "alibi", config_file, false))
+    l.attention.core.slopes = slopes(c);
+  else
+    l.attention.core.rope = make_rope(config_rope(c.json), c.head_dim);
   set_norms(l, c);
   l.mlp = plain_mlp({.up = "dense_h_to_4h", .down = "dense_4h_to_h"},
                     {.hidden = c.hidden,
@@ -54,7 +72,6 @@ Config config(const Json& j) {
   Config c = standard_config(named);
   c.json = j;
   c.tied_head = json_bool(j, "tie_word_embeddings", config_file, true);
-  config_must_be(j, "alibi", false);
   layout(c);
   return c;
 }

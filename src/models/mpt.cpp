@@ -19,7 +19,7 @@ BlockLayout layout(const Config& c) {
   l.attention.clip = config_float(a, "clip_qkv", 0);
   AttentionShape& shape = l.attention.core.shape = standard_attention(c);
   shape.scale = config_float(a, "softmax_scale", shape.scale);
-  l.attention.core.slopes = alibi_slopes(c.heads, config_float(a, "alibi_bias_max", 8));
+  l.attention.core.slopes = alibi_slopes(c.heads, config_float(a, "alibi_bias_max", 8), true);
   l.attention_norm = "norm_1";
   l.mlp_norm = "norm_2";
   l.attention_norm_kind = l.mlp_norm_kind = norm(c);

@@ -10,6 +10,19 @@ BlockLayout layout(const Config& c) {
   BlockLayout l = llama_layout(c, {.default_partial = 0.25});
   l.attention.bias = json_bool(c.json, "use_qkv_bias", config_file, false);
   l.attention.o_bias = false;
+  if (json_bool(c.json, "qk_layernorm", config_file, false)) {
+    const auto heads = [&](std::int64_t count) {
+      return LayerNorm{.size = c.head_dim,
+                       .eps = c.norm_eps,
+                       .has_bias = false,
+                       .heads = count,
+                       .separate = true};
+    };
+    l.attention.q_norm = "self_attn.q_layernorm";
+    l.attention.k_norm = "self_attn.k_layernorm";
+    l.attention.q_norm_kind = heads(c.heads);
+    l.attention.k_norm_kind = heads(c.kv_heads);
+  }
   l.parallel = json_bool(c.json, "use_parallel_residual", config_file, false);
   l.attention_norm_kind = norm(c);
   if (!l.parallel) l.mlp_norm_kind = norm(c);
@@ -26,7 +39,6 @@ StandardEnds::Layout ends(const Config& c) {
 Config config(const Json& j) {
   Config c = llama_config(j);
   c.norm_eps = config_float(j, "layer_norm_eps", 1e-5);
-  config_must_be(j, "qk_layernorm", false);
   return c;
 }
 

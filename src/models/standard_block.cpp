@@ -66,14 +66,44 @@ class FusedMlp final : public Mlp {
   Linear both_, down_;
 };
 
+// Makes the linears of expert `index` parts of the stacked tensors.
+void stack(GatedMlp& mlp, const MixtureLayout& l, std::int64_t index) {
+  const bool turns = l.stacked_by_turns;
+  const auto part = [&](Linear& linear, std::int64_t begin, std::int64_t stride,
+                        std::int64_t width) {
+    linear.stacked = std::make_shared<const Stacked>(Stacked{.weight = "",
+                                                             .bias = l.stacked_bias,
+                                                             .index = index,
+                                                             .count = l.experts,
+                                                             .begin = begin,
+                                                             .stride = stride,
+                                                             .width = width,
+                                                             .transposed = l.stacked_transposed});
+    linear.keep_precision = true;  // no quantized layout stacks its parts
+  };
+  const std::int64_t inner = l.sizes.inner;
+  part(mlp.gate, 0, turns ? 2 : 1, 2 * inner);
+  part(mlp.up, turns ? 1 : inner, turns ? 2 : 1, 2 * inner);
+  part(mlp.down, 0, 1, l.sizes.hidden);
+  mlp.names = {l.stacked_gate_up, l.stacked_gate_up, l.stacked_down};
+}
+
 class MixtureMlp final : public Mlp {
  public:
   explicit MixtureMlp(const MixtureLayout& l) : layout_(l) {
     experts_.router = l.router;
-    experts_.gate = {.outputs = l.experts, .inputs = l.sizes.hidden, .keep_precision = true};
+    experts_.router_name = l.router_name;
+    experts_.expert_prefix = l.expert_prefix;
+    experts_.gate = {.outputs = l.experts,
+                     .inputs = l.sizes.hidden,
+                     .has_bias = l.router.has_bias,
+                     .keep_precision = true};
     for (std::int64_t i = 0; i < l.experts; ++i) {
-      experts_.experts.emplace_back(l.sizes.hidden, l.sizes.inner, l.sizes.function, l.sizes.bias);
-      experts_.experts.back().names = l.expert_names;
+      GatedMlp& expert = experts_.experts.emplace_back(l.sizes.hidden, l.sizes.inner,
+                                                       l.sizes.function, l.sizes.bias);
+      expert.names = l.expert_names;
+      expert.limit = l.limit;
+      if (!l.stacked_gate_up.empty()) stack(expert, l, i);
     }
     if (l.shared_inner > 0)
       shared_ = GatedMlp(l.sizes.hidden, l.shared_inner, l.sizes.function, l.sizes.bias);
@@ -88,13 +118,14 @@ class MixtureMlp final : public Mlp {
   Tensor operator()(const Tensor& x, Step& step) const override {
     Tensor y = experts_(x, step);
     if (layout_.shared_inner == 0) return y;
-    Tensor shared = shared_(x, step);
+    const Tensor shared = shared_(x, step);
     if (layout_.shared_gate.empty()) return y + shared;
     const Tensor logits = on_host(shared_gate_(x, step));
     Tensor index({x.dim(0)}, DType::i32), weight({x.dim(0)});
     for (std::int64_t r = 0; r < x.dim(0); ++r) {
-      index.data<std::int32_t>()[r] = static_cast<std::int32_t>(r);
-      weight.data<float>()[r] = 1 / (1 + std::exp(-logits.data<float>()[r]));
+      const auto at = static_cast<std::size_t>(r);
+      index.data<std::int32_t>()[at] = static_cast<std::int32_t>(r);
+      weight.data<float>()[at] = 1 / (1 + std::exp(-logits.data<float>()[at]));
     }
     scatter_add(shared, index, weight, y);
     return y;
@@ -141,7 +172,10 @@ StandardBlock::StandardBlock(const Config& c, BlockLayout layout) : layout_(std:
   q_ = projection(queries);
   k_ = v_ = projection(keys);
   qkv_ = projection(queries + 2 * keys);
-  o_ = {.outputs = c.hidden, .inputs = queries, .has_bias = a.o_bias, .transposed = a.transposed};
+  o_ = {.outputs = c.hidden,
+        .inputs = s.heads * s.value_size(),
+        .has_bias = a.o_bias,
+        .transposed = a.transposed};
 }
 
 void StandardBlock::visit(Visitor& v) {
@@ -158,6 +192,7 @@ void StandardBlock::visit(Visitor& v) {
   if (a.q_norm_kind) v(a.q_norm, a.q_norm_kind);
   if (a.k_norm_kind) v(a.k_norm, a.k_norm_kind);
   v(a.o, o_);
+  if (!a.sinks.empty()) v(a.sinks, a.core.sinks, {a.core.shape.heads});
   if (l.attention_output_norm_kind) v(l.attention_output_norm, l.attention_output_norm_kind);
   if (l.mlp_norm_kind) v(l.mlp_norm, l.mlp_norm_kind);
   v("", *l.mlp);
@@ -181,14 +216,21 @@ Tensor StandardBlock::attended(const Tensor& x, Step& step) const {
     k = part(a.v_before_k ? queries + keys : queries, keys);
     v = part(a.v_before_k ? queries : queries + keys, keys);
   }
-  if (a.clip > 0) {
-    q = map(q, Map::clip, a.clip);
-    k = map(k, Map::clip, a.clip);
-    v = map(v, Map::clip, a.clip);
-  }
-  q = normed_heads(a.q_norm_kind, q, s.head_dim, a.norm_each_head);
-  k = normed_heads(a.k_norm_kind, k, s.head_dim, a.norm_each_head);
-  return a.core(std::move(q), std::move(k), v, step);
+  const auto clipped = [&] {
+    if (a.clip == 0) return;
+    for (Tensor* t : {&q, &k, &v}) *t = map(*t, Map::clip, a.clip);
+  };
+  const auto normed = [&] {
+    q = normed_heads(a.q_norm_kind, q, s.head_dim, a.norm_each_head);
+    k = normed_heads(a.k_norm_kind, k, s.head_dim, a.norm_each_head);
+  };
+  if (!a.clip_after_norm) clipped();
+  if (!a.norm_after_rope) normed();
+  if (a.clip_after_norm) clipped();
+  q = a.core.rotated(q, step);
+  k = a.core.rotated(k, step);
+  if (a.norm_after_rope) normed();
+  return a.core.attend(q, k, v, step);
 }
 
 Tensor StandardBlock::forward(const Tensor& x, Step& step) {
@@ -227,6 +269,15 @@ void norm_heads(BlockLayout& l, const Config& c) {
   l.attention.k_norm = "self_attn.k_norm";
   l.attention.q_norm_kind = l.attention.k_norm_kind =
       RmsNorm{.size = c.head_dim, .eps = c.norm_eps};
+}
+
+bool config_rotates(const Json& j, int layer) {
+  if (const auto flags = j.find("no_rope_layers"); flags != j.end() && flags->is_array()) {
+    ensure_file(static_cast<std::size_t>(layer) < flags->size(), config_file,
+                ": 'no_rope_layers' ends before layer ", layer);
+    return flags->at(static_cast<std::size_t>(layer)) != 0;
+  }
+  return (layer + 1) % config_size(j, {"no_rope_layer_interval"}, 1 << 20, 4) != 0;
 }
 
 Experts::Router config_router(const Json& j, std::int64_t default_chosen, bool normalize) {

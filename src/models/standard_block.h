@@ -42,6 +42,13 @@ struct MixtureLayout {
   Experts::Router router = {};
   std::int64_t shared_inner = 0;  // 0: none
   std::string shared_name, shared_gate;
+  std::string router_name = "gate", expert_prefix = "experts";
+  // All experts in two tensors: gate and up, and down. Empty: a module for each expert.
+  std::string stacked_gate_up, stacked_down;
+  bool stacked_transposed = false;  // [experts, inputs, outputs]
+  bool stacked_by_turns = false;    // gate and up take turns, else gate first
+  std::string stacked_bias;         // ending of the biases' names
+  float limit = 0;                  // GatedMlp::limit
 };
 std::unique_ptr<Mlp> mixture_mlp(const MixtureLayout& layout);
 
@@ -58,7 +65,10 @@ struct BlockLayout {
     std::string q_norm, k_norm;
     Norm q_norm_kind, k_norm_kind;
     bool norm_each_head = true;  // else over all heads together
-    float clip = 0;              // q, k and v are cut to -clip .. clip; 0: not
+    bool norm_after_rope = false;
+    std::string sinks;  // name of a score of no key for each head; empty: none
+    bool clip_after_norm = false;
+    float clip = 0;  // q, k and v are cut to -clip .. clip; 0: not
     SelfAttention core;
   } attention;
 
@@ -97,6 +107,8 @@ Experts::Router config_router(const Json& j, std::int64_t default_chosen, bool n
 // Qwen's way to say which layers have a sliding window, and which a mixture of experts.
 std::int64_t qwen_window(const Json& j, int layer);
 bool is_sparse(const Json& j, int layer);
+// Whether the layer has rotary positions, where some have none (no_rope_layers).
+bool config_rotates(const Json& j, int layer);
 // standard_config with rms_norm_eps.
 Config llama_config(const Json& config_json);
 // model.embed_tokens, model.norm (of the kind given) and lm_head.

@@ -19,12 +19,13 @@ void append(Tensor& held, const KvCache& cache, const Tensor& rows) {
 
 }  // namespace
 
-Tensor SelfAttention::operator()(Tensor q, Tensor k, const Tensor& v, Step& step) const {
-  if (rope) {
-    const RopeTables& tables = rope.tables(step);
-    q = quaver::rope(q, tables.cos, tables.sin, shape.head_dim, rope.interleaved);
-    k = quaver::rope(k, tables.cos, tables.sin, shape.head_dim, rope.interleaved);
-  }
+Tensor SelfAttention::rotated(const Tensor& x, Step& step) const {
+  if (!rope) return x;
+  const RopeTables& tables = rope.tables(step);
+  return quaver::rope(x, tables.cos, tables.sin, shape.head_dim, rope.interleaved);
+}
+
+Tensor SelfAttention::attend(const Tensor& q, const Tensor& k, const Tensor& v, Step& step) const {
   Tensor y = empty_on(q.device(), {q.dim(0), shape.heads * shape.value_size()});
   std::int64_t row = 0;
   for (SequenceRows& sequence : step.sequences) {
@@ -45,17 +46,22 @@ Tensor SelfAttention::operator()(Tensor q, Tensor k, const Tensor& v, Step& step
   return y;
 }
 
-Tensor alibi_slopes(std::int64_t heads, double steepest) {
+Tensor alibi_slopes(std::int64_t heads, double steepest, bool every_other_first) {
   Tensor slopes({heads});
-  const auto s = slopes.data<float>();
-  // Powers of 2^(-steepest / n) for the largest power of two n; the rest takes every other power of
-  // the sequence for 2n.
-  std::int64_t n = 1;
+  std::int64_t n = 1;  // the largest power of two
   while (n * 2 <= heads) n *= 2;
+  const auto slope = [&](std::int64_t place, std::int64_t of) {  // place from 1
+    return static_cast<float>(
+        std::exp2(-steepest * static_cast<double>(place) / static_cast<double>(of)));
+  };
   for (std::int64_t h = 0; h < heads; ++h) {
-    const double base = steepest / static_cast<double>(h < n ? n : 2 * n);
-    const auto power = static_cast<double>(h < n ? h + 1 : 2 * (h - n) + 1);
-    s[static_cast<std::size_t>(h)] = static_cast<float>(std::exp2(-base * power));
+    float& s = slopes.data<float>()[static_cast<std::size_t>(h)];
+    if (n == heads)
+      s = slope(h + 1, n);
+    else if (every_other_first)
+      s = slope(h < n ? 2 * (h + 1) : 2 * (h - n) + 1, 2 * n);
+    else
+      s = h < n ? slope(h + 1, n) : slope(2 * (h - n) + 1, 2 * n);
   }
   return slopes;
 }

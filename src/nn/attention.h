@@ -15,12 +15,18 @@ struct SelfAttention {
   // q [rows, heads * head_dim], k [rows, kv_heads * head_dim], v [rows, kv_heads * value_dim] ->
   // [rows, heads * value_dim].
   // Rotates q and k, appends k and v to the caches of the step's sequences, attends.
-  Tensor operator()(Tensor q, Tensor k, const Tensor& v, Step& step) const;
+  Tensor operator()(const Tensor& q, const Tensor& k, const Tensor& v, Step& step) const {
+    return attend(rotated(q, step), rotated(k, step), v, step);
+  }
+  Tensor rotated(const Tensor& x, Step& step) const;
+  Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, Step& step) const;
 };
 
 // ALiBi's slope of each head (Press et al. 2022), for any number of heads; `steepest` is the
-// exponent of the last of a power of two. f32 [heads].
-Tensor alibi_slopes(std::int64_t heads, double steepest = 8);
+// exponent of the last of a power of two. With other numbers of heads the slopes of the power of
+// two below are used, then every other one of the power above; `every_other_first` (MPT) takes
+// every other one of the power above, then the rest. f32 [heads].
+Tensor alibi_slopes(std::int64_t heads, double steepest = 8, bool every_other_first = false);
 
 // Splits x [rows, heads * 3 * head_dim], stored head by head as (q, k, v), into three
 // [rows, heads * head_dim].

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 namespace quaver {
@@ -26,7 +27,7 @@ std::vector<std::size_t> largest(std::span<const float> v, std::size_t count) {
   return order;
 }
 
-// Scores of experts outside the best groups become 0, as DeepSeek's published code does.
+// Experts outside the best groups are not chosen.
 void keep_groups(std::span<float> scores, const Experts::Router& r) {
   const auto groups = static_cast<std::size_t>(r.groups), size = scores.size() / groups;
   std::vector<float> best;
@@ -42,7 +43,7 @@ void keep_groups(std::span<float> scores, const Experts::Router& r) {
   for (const std::size_t g : largest(best, static_cast<std::size_t>(r.chosen_groups)))
     kept[g] = true;
   for (std::size_t i = 0; i < scores.size(); ++i)
-    if (!kept[i / size]) scores[i] = 0;
+    if (!kept[i / size]) scores[i] = -std::numeric_limits<float>::infinity();
 }
 
 }  // namespace
@@ -61,7 +62,9 @@ void GatedMlp::visit(Visitor& v) {
 Tensor GatedMlp::operator()(const Tensor& x, Step& step) const {
   const auto widened = [&] {  // a function, so that what it needs is freed before `down`
     const Tensor g = gate(x, step), u = up(x, step);
-    return gated(g, function, u);
+    if (limit == 0) return gated(g, function, u);
+    const Tensor cut = activation(map(g, Map::clip_above, limit), function);
+    return cut + times(cut, map(u, Map::clip, limit));
   };
   return down(widened(), step);
 }
@@ -70,14 +73,18 @@ void Experts::visit(Visitor& v) {
   v(router_name, gate);
   if (router.has_correction)
     v(router_name + ".e_score_correction_bias", correction, {gate.outputs});
-  for (std::size_t i = 0; i < experts.size(); ++i) v(text(expert_prefix, '.', i), experts[i]);
+  for (std::size_t i = 0; i < experts.size(); ++i) {
+    const bool stacked = experts[i].gate.stacked != nullptr;
+    v(stacked ? expert_prefix : text(expert_prefix, '.', i), experts[i]);
+  }
 }
 
 std::vector<Experts::Choice> Experts::choose(const Tensor& logits) const {
   const auto count = static_cast<std::size_t>(gate.outputs);
   std::vector<Choice> choices(count);
   const auto all = logits.data<float>();
-  const auto bias = correction ? correction.data<float>() : std::span<const float>{};
+  const Tensor added = on_host(correction);
+  const auto bias = added ? std::as_const(added).data<float>() : std::span<const float>{};
   std::vector<float> scores(count), ranks(count);
   for (std::int64_t row = 0; row < logits.dim(0); ++row) {
     std::ranges::copy(all.subspan(static_cast<std::size_t>(row) * count, count), scores.begin());

@@ -14,6 +14,8 @@ struct GatedMlp {
   Linear gate, up, down;
   Activation function = Activation::silu;
   Names names;
+  float limit =
+      0;  // gpt-oss: min(gate, limit), up cut to the limits, and (up + 1) * f(gate); 0: not
 
   GatedMlp() = default;
   GatedMlp(std::int64_t hidden, std::int64_t inner, Activation f, bool bias = false);
@@ -31,6 +33,7 @@ struct Experts {
     std::int64_t groups = 1, chosen_groups = 1;  // choose groups of experts first
     bool group_by_best_two = false;  // a group's score: its best two's sum, else its best
     float scale = 1;                 // of the weights, at last
+    bool has_bias = false;           // of the gate
   };
   Router router;
   std::string router_name = "gate", expert_prefix = "experts";

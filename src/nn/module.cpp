@@ -8,8 +8,28 @@ Tensor Linear::operator()(const Tensor& x, Step& step) const {
 }
 
 void LayerNorm::visit(Visitor& v) {
-  if (has_weight) v("weight", weight, {size});
+  if (separate) {
+    each.resize(static_cast<std::size_t>(heads));
+    for (std::size_t i = 0; i < each.size(); ++i) v(text("norms.", i, ".weight"), each[i], {size});
+  } else if (has_weight) {
+    v("weight", weight, heads > 0 ? Shape({heads, size}) : Shape({size}));
+  }
   if (has_bias) v("bias", bias, {size});
+}
+
+Tensor LayerNorm::operator()(const Tensor& x) const {
+  if (heads == 0) return layer_norm(x, weight, bias, eps, offset);
+  Tensor gains;
+  if (separate) {
+    gains = empty_on(x.device(), {heads, size});
+    for (std::size_t i = 0; i < each.size(); ++i)
+      copy_rows(gains, static_cast<std::int64_t>(i), each[i].reshaped({1, size}));
+  } else {  // a table of rows is loaded as it is stored
+    Tensor all({heads}, DType::i32);
+    for (std::int32_t i = 0; i < heads; ++i) all.data<std::int32_t>()[i] = i;
+    gains = gather(weight, all);
+  }
+  return layer_norm(x, gains, bias, eps, offset);
 }
 
 void RmsNorm::visit(Visitor& v) { v("weight", weight, {size}); }

@@ -49,11 +49,21 @@ class Visitor {
   std::string path_;
 };
 
+// Where a linear's weight is a part of a tensor that holds those of several: experts stacked on
+// top of each other, gate and up in one.
+struct Stacked {
+  std::string weight, bias;           // endings of the tensors' names behind the module's
+  std::int64_t index = 0, count = 1;  // of the first dimension
+  std::int64_t begin = 0, stride = 1, width = 0;  // outputs begin, begin + stride, ... of `width`
+  bool transposed = false;  // [count, inputs, width], else [count, width, inputs]
+};
+
 struct Linear {
   std::int64_t outputs = 0, inputs = 0;
   bool has_bias = false;
-  bool transposed = false;      // stored as [inputs, outputs] (GPT-2's Conv1D); loading turns it
-  bool keep_precision = false;  // never quantized: the router of a mixture of experts
+  bool transposed = false;  // stored as [inputs, outputs] (GPT-2's Conv1D); loading turns it
+  std::shared_ptr<const Stacked> stacked;  // null: the weight is a tensor of its own
+  bool keep_precision = false;             // never quantized: the router of a mixture of experts
   Weight weight;
   Tensor bias;  // f32 [outputs]; empty without a bias
 
@@ -65,10 +75,14 @@ struct LayerNorm {
   std::int64_t size = 0;
   float eps = 1e-5f;
   bool has_bias = true, has_weight = true;
+  float offset = 0;        // added to the stored gains (Nemotron: 1)
+  std::int64_t heads = 0;  // gains [heads, size] for rows that are heads; 0: [size]
+  bool separate = false;   // each head's gains are a tensor of their own, norms.<head>.weight
   Tensor weight, bias;
+  std::vector<Tensor> each;
 
   void visit(Visitor& v);
-  Tensor operator()(const Tensor& x) const { return layer_norm(x, weight, bias, eps); }
+  Tensor operator()(const Tensor& x) const;
 };
 
 struct RmsNorm {

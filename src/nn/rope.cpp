@@ -94,7 +94,13 @@ Tensor Rope::inverse_frequencies(std::int64_t length) const {
 }
 
 const RopeTables& Rope::tables(Step& step) const {
-  return step.rope(fixed_ ? fixed_ : inverse_frequencies(step.length()), scaling_.attention_factor);
+  std::vector<Tensor> frequencies;
+  if (fixed_)
+    frequencies.push_back(fixed_);
+  else
+    for (const std::int64_t length : step.lengths())
+      frequencies.push_back(inverse_frequencies(length));
+  return step.rope(frequencies, scaling_.attention_factor);
 }
 
 }  // namespace quaver

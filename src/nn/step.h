@@ -46,14 +46,15 @@ struct Step {
   int layer = 0;     // the block that runs
   Observer* observer = nullptr;
 
-  // One more than the largest position.
-  std::int64_t length() const;
-  // cos and sin of position * frequency, times `attention_factor`. Blocks usually share them, so
-  // they are made on first use and kept in `ropes`.
-  const RopeTables& rope(const Tensor& inverse_frequencies, float attention_factor);
+  // One more than the largest position of each sequence.
+  std::vector<std::int64_t> lengths() const;
+  // cos and sin of position * frequency, times `attention_factor`, for frequencies f32 [half] of
+  // all rows or of each sequence. Blocks usually share them, so they are made on first use and kept
+  // in `ropes`.
+  const RopeTables& rope(const std::vector<Tensor>& inverse_frequencies, float attention_factor);
 
   struct CachedRope {
-    Tensor frequencies;
+    std::vector<Tensor> frequencies;
     float factor;
     RopeTables tables;
   };

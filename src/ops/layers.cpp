@@ -19,11 +19,17 @@ Tensor norm(std::string_view op, void (*DeviceOps::*entry)(Stream, const NormArg
             const Tensor& x, const Tensor& gain, const Tensor& bias, float eps,
             float gain_offset = 0) {
   check_rows(op, x);
-  check_vector(op, "gain", gain, x.dim(1));
+  const std::int64_t gains = gain && gain.shape().rank() == 2 ? gain.dim(0) : 1;
+  check_vector(op, "gain", gains > 1 ? gain.reshaped({gain.size()}) : gain, gains * x.dim(1));
+  ensure(x.dim(0) % gains == 0, "[", op, "] ", gains, " rows of gains for x ", x.shape());
   check_vector(op, "bias", bias, x.dim(1));
   Tensor y = empty_on(x.device(), x.shape());
   dispatch<NormArgs>(x.device(), op, entry,
-                     {.rows = x.dim(0), .cols = x.dim(1), .eps = eps, .gain_offset = gain_offset},
+                     {.rows = x.dim(0),
+                      .cols = x.dim(1),
+                      .eps = eps,
+                      .gain_offset = gain_offset,
+                      .gain_rows = gains},
                      {{&NormArgs::x, &x},
                       {&NormArgs::gain, &gain},
                       {&NormArgs::bias, &bias},
@@ -43,8 +49,9 @@ Tensor activate(const Tensor& x, Activation function, const Tensor& gate) {
 
 }  // namespace
 
-Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias, float eps) {
-  return norm("layer_norm", &DeviceOps::layer_norm, x, gain, bias, eps);
+Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias, float eps,
+                  float offset) {
+  return norm("layer_norm", &DeviceOps::layer_norm, x, gain, bias, eps, offset);
 }
 
 Tensor rms_norm(const Tensor& x, const Tensor& gain, float eps, float offset) {
@@ -184,10 +191,26 @@ Tensor columns(const Tensor& x, std::int64_t begin, std::int64_t count) {
   ensure(begin >= 0 && count >= 0 && begin + count <= x.dim(1), "[columns] ", begin, " + ", count,
          " of ", x.shape());
   Tensor y = empty_on(x.device(), {x.dim(0), count});
-  dispatch<ColumnsArgs>(x.device(), "columns", &DeviceOps::columns,
-                        {.rows = x.dim(0), .cols = x.dim(1), .begin = begin, .count = count},
-                        {{&ColumnsArgs::x, &x}, {&ColumnsArgs::y, &y, true}});
+  dispatch<ColumnsArgs>(
+      x.device(), "columns", &DeviceOps::columns,
+      {.rows = x.dim(0), .cols = x.dim(1), .begin = begin, .count = count, .y_cols = count},
+      {{&ColumnsArgs::x, &x}, {&ColumnsArgs::y, &y, true}});
   return y;
+}
+
+void place_columns(const Tensor& x, Tensor& y, std::int64_t begin, std::int64_t repeat) {
+  check_rows("place_columns", x);
+  check_rows("place_columns", y);
+  ensure(repeat >= 1 && y.dim(0) == x.dim(0) * repeat && begin >= 0 && begin + x.dim(1) <= y.dim(1),
+         "[place_columns] x ", x.shape(), " from column ", begin, " of ", y.shape());
+  dispatch<ColumnsArgs>(y.device(), "columns", &DeviceOps::columns,
+                        {.rows = y.dim(0),
+                         .cols = x.dim(1),
+                         .count = x.dim(1),
+                         .y_cols = y.dim(1),
+                         .y_begin = begin,
+                         .repeat = repeat},
+                        {{&ColumnsArgs::x, &x}, {&ColumnsArgs::y, &y, true}});
 }
 
 }  // namespace quaver

@@ -32,8 +32,10 @@ std::string kernel_for(const Weight& w, std::int64_t m);
 // x f32 [m, inputs] -> f32 [m, outputs]: x * w^T + bias. `bias` f32 [outputs] may be empty.
 Tensor linear(const Tensor& x, const Weight& w, const Tensor& bias = {});
 // gain and bias f32 [cols]; bias may be empty, so may the gain.
-Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias, float eps);
-// `offset` is added to every gain (Gemma stores gains minus 1).
+// `offset` is added to every gain (Gemma stores gains minus 1). A gain [n, cols] has a row for each
+// of n rows of x in turn.
+Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias, float eps,
+                  float offset = 0);
 Tensor rms_norm(const Tensor& x, const Tensor& gain, float eps, float offset = 0);
 // index i32 [m] -> f32 [m, cols]; throws on an index outside the table.
 Tensor gather(const Tensor& table, const Tensor& index);
@@ -61,6 +63,7 @@ void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
 Tensor activation(const Tensor& x, Activation function);
 Tensor gated(const Tensor& x, Activation function, const Tensor& gate);  // f(x) * gate
 Tensor operator+(const Tensor& a, const Tensor& b);
+inline Tensor times(const Tensor& a, const Tensor& b) { return gated(a, Activation::identity, b); }
 Tensor map(const Tensor& x, Map function, float a);
 inline Tensor scaled(const Tensor& x, float factor) {
   return factor == 1 ? x : map(x, Map::scale, factor);
@@ -70,6 +73,9 @@ inline Tensor scaled(const Tensor& x, float factor) {
 void scatter_add(const Tensor& x, const Tensor& index, const Tensor& weight, Tensor& y);
 // f32 [m, count]: columns begin .. begin + count of x [m, cols].
 Tensor columns(const Tensor& x, std::int64_t begin, std::int64_t count);
+// Writes all columns of x f32 [m, count] into y f32 [m * repeat, any] from column `begin`, each row
+// of x into `repeat` rows of y.
+void place_columns(const Tensor& x, Tensor& y, std::int64_t begin, std::int64_t repeat = 1);
 
 // --- Linear algebra of the quantizers (f32, host) ----------------------------------------------
 // h [n, n] += x^T x for x [m, n]: the lower triangle only.

@@ -167,6 +167,16 @@ TEST_P(Ops, ElementWiseAndColumns) {
   EXPECT_LT(largest_difference(gated(placed(a), Activation::silu, placed(b)), silu), 2e-6);
   EXPECT_EQ(largest_difference(columns(placed(a), 5, 4), part), 0);
   EXPECT_THROW(columns(placed(a), 8, 4), Error);
+
+  Tensor wide = placed(random_tensor({6, 7}, 3));
+  place_columns(placed(part), wide, 2, 2);
+  const Tensor after = on_host(wide);
+  for (int r = 0; r < 6; ++r)
+    for (int c = 0; c < 7; ++c)
+      EXPECT_EQ(after.data<float>()[r * 7 + c],
+                c >= 2 && c < 6 ? part.data<float>()[r / 2 * 4 + c - 2]
+                                : random_tensor({6, 7}, 3).data<float>()[r * 7 + c]);
+  EXPECT_THROW(place_columns(placed(part), wide, 4, 2), Error);
   EXPECT_THROW(placed(a) + placed(part), Error);
 }
 

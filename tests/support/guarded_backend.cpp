@@ -90,7 +90,7 @@ void columns(Stream, const ColumnsArgs& args) {
   float* y = memory().see<float>(args.y);
   for (std::int64_t r = 0; r < args.rows; ++r)
     for (std::int64_t c = 0; c < args.count; ++c)
-      y[r * args.count + c] = x[r * args.cols + args.begin + c];
+      y[r * args.y_cols + args.y_begin + c] = x[r / args.repeat * args.cols + args.begin + c];
 }
 
 void rms_norm(Stream, const NormArgs& args) {
@@ -102,7 +102,7 @@ void rms_norm(Stream, const NormArgs& args) {
     for (std::int64_t c = 0; c < args.cols; ++c) sum += double{x[c]} * x[c];
     const double scale = 1 / std::sqrt(sum / static_cast<double>(args.cols) + args.eps);
     for (std::int64_t c = 0; c < args.cols; ++c)
-      y[c] = static_cast<float>(x[c] * scale * (gain ? gain[c] + args.gain_offset : 1.0f));
+      y[c] = static_cast<float>(x[c] * scale * (gain ? gain[r % args.gain_rows * args.cols + c] + args.gain_offset : 1.0f));
   }
 }
 

@@ -18,28 +18,37 @@ std::int64_t rows_a_task(std::int64_t cols) {
   return std::max<std::int64_t>(1, task_floats / std::max<std::int64_t>(1, cols));
 }
 
+// The gains with the offset added, in `room` where there is one.
+const float* shifted_gain(const NormArgs& a, Workspace& room) {
+  const auto* gain = host<const float>(a.gain);
+  if (!gain || a.gain_offset == 0) return gain;
+  const std::int64_t size = a.cols * a.gain_rows;
+  room = Workspace(size);
+  for (std::int64_t i = 0; i < size; ++i) room.floats()[i] = gain[i] + a.gain_offset;
+  return room.floats();
+}
+
 void layer_norm(Stream, const NormArgs& a) {
-  const auto *x = host<const float>(a.x), *gain = host<const float>(a.gain),
-             *bias = host<const float>(a.bias);
+  const auto *x = host<const float>(a.x), *bias = host<const float>(a.bias);
+  Workspace room;
+  const float* gain = shifted_gain(a, room);
   auto* y = host<float>(a.y);
   parallel(a.rows, rows_a_task(a.cols), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r)
-      kernels().layer_norm(x + r * a.cols, gain, bias, y + r * a.cols, a.cols, a.eps);
+      kernels().layer_norm(x + r * a.cols, gain ? gain + r % a.gain_rows * a.cols : nullptr, bias,
+                           y + r * a.cols, a.cols, a.eps);
   });
 }
 
 void rms_norm(Stream, const NormArgs& a) {
-  const auto *x = host<const float>(a.x), *gain = host<const float>(a.gain);
+  const auto* x = host<const float>(a.x);
+  Workspace room;
+  const float* gain = shifted_gain(a, room);
   auto* y = host<float>(a.y);
-  Workspace shifted;
-  if (gain && a.gain_offset != 0) {
-    shifted = Workspace(a.cols);
-    for (std::int64_t c = 0; c < a.cols; ++c) shifted.floats()[c] = gain[c] + a.gain_offset;
-    gain = shifted.floats();
-  }
   parallel(a.rows, rows_a_task(a.cols), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r)
-      kernels().rms_norm(x + r * a.cols, gain, y + r * a.cols, a.cols, a.eps);
+      kernels().rms_norm(x + r * a.cols, gain ? gain + r % a.gain_rows * a.cols : nullptr,
+                         y + r * a.cols, a.cols, a.eps);
   });
 }
 
@@ -81,6 +90,8 @@ Curve curve_of(Activation function) {
       return Curve::relu_squared;
     case Activation::gelu_quick:
       return Curve::gelu_quick;
+    case Activation::identity:
+      return Curve::identity;
     default:
       return Curve::silu;
   }
@@ -108,7 +119,7 @@ void columns(Stream, const ColumnsArgs& a) {
   auto* y = host<float>(a.y);
   parallel(a.rows, rows_a_task(a.count), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r)
-      std::copy_n(x + r * a.cols + a.begin, a.count, y + r * a.count);
+      std::copy_n(x + r / a.repeat * a.cols + a.begin, a.count, y + r * a.y_cols + a.y_begin);
   });
 }
 
@@ -122,6 +133,9 @@ void map(Stream, const MapArgs& m) {
         break;
       case Map::soft_cap:
         for (std::int64_t i = begin; i < end; ++i) y[i] = m.a * std::tanh(x[i] / m.a);
+        break;
+      case Map::clip_above:
+        for (std::int64_t i = begin; i < end; ++i) y[i] = std::min(x[i], m.a);
         break;
       case Map::clip:
         for (std::int64_t i = begin; i < end; ++i) y[i] = std::clamp(x[i], -m.a, m.a);

@@ -187,6 +187,8 @@ float curve(Curve function, float x) {
       return 0.5f * x * (1 + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
     case Curve::relu_squared:
       return x < 0 ? 0.0f : x * x;
+    case Curve::identity:
+      return x;
     case Curve::gelu_quick:
       return x / (1 + expf(-1.702f * x));
     default:

@@ -6,7 +6,7 @@
 namespace quaver::cpu {
 
 enum class Element : uint8_t { f32, f16, bf16 };
-enum class Curve : uint8_t { relu, gelu, gelu_tanh, silu, relu_squared, gelu_quick };
+enum class Curve : uint8_t { relu, gelu, gelu_tanh, silu, relu_squared, gelu_quick, identity };
 
 // A matrix whose element (i, p) lies at data[i * row + p * col].
 struct Strided {

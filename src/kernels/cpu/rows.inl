@@ -48,6 +48,7 @@ F curve(Curve function, F x) {
   if (function == Curve::gelu) return gelu(x);
   if (function == Curve::gelu_tanh) return gelu_tanh(x);
   if (function == Curve::relu_squared) return times(larger(zero(), x), x);
+  if (function == Curve::identity) return x;
   if (function == Curve::gelu_quick) return sigmoid_times(x, times(all(1.702f), x));
   return sigmoid_times(x, x);
 }

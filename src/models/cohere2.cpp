@@ -1,0 +1,60 @@
+// Command-R7B and Command A (Cohere 2024): Cohere's block; layers with a sliding window rotate, the
+// others see everything and have no positions.
+#include "models/standard_block.h"
+
+namespace quaver {
+namespace {
+
+LayerNorm norm(const Config& c) { return {.size = c.hidden, .eps = c.norm_eps, .has_bias = false}; }
+
+// layer_types names the windows; older files have a pattern: every so many layers there is none.
+bool slides(const Json& j, int layer) {
+  if (const auto types = j.find("layer_types"); types != j.end() && !types->is_null())
+    return config_window(j, layer) > 0;
+  return (layer + 1) % config_size(j, {"sliding_window_pattern"}, 1 << 20, 4) != 0;
+}
+
+BlockLayout layout(const Config& c, int layer) {
+  BlockLayout l = llama_layout(c);
+  l.attention.core.rope.interleaved = true;
+  if (slides(c.json, layer))
+    l.attention.core.shape.window = config_size(c.json, {"sliding_window"}, 1 << 28, 4096);
+  else
+    l.attention.core.rope = {};
+  l.parallel = true;
+  l.attention_norm_kind = norm(c);
+  l.mlp_norm_kind = {};
+  return l;
+}
+
+StandardEnds::Layout ends(const Config& c) {
+  StandardEnds::Layout e = llama_ends(c);
+  e.final_norm_kind = norm(c);
+  e.logit_scale = config_float(c.json, "logit_scale", 0.0625);
+  return e;
+}
+
+Config config(const Json& j) {
+  Config c = llama_config(j);
+  c.norm_eps = config_float(j, "layer_norm_eps", 1e-5);
+  c.tied_head = json_bool(j, "tie_word_embeddings", config_file, true);
+  return c;
+}
+
+}  // namespace
+
+constinit const Arch cohere2 = {
+    .name = "Cohere2ForCausalLM",
+    .model_type = "cohere2",
+    .blocks = "model.layers",
+    .config = config,
+    .block = [](const Config& c, int layer) -> std::unique_ptr<Block> {
+      return std::make_unique<StandardBlock>(c, layout(c, layer));
+    },
+    .ends = [](const Config& c) -> std::unique_ptr<Ends> {
+      return std::make_unique<StandardEnds>(ends(c));
+    },
+    .buffers = llama_buffers,
+};
+
+}  // namespace quaver
