@@ -58,18 +58,6 @@ class ShardedSource final : public TensorSource {
   std::vector<TensorInfo> infos_;                           // the same
 };
 
-// File names in the directory, sorted.
-std::vector<std::string> listing(const fs::path& directory) {
-  std::error_code error;
-  std::vector<std::string> names;
-  for (auto it = fs::directory_iterator(directory, error); !error && it != fs::directory_iterator();
-       it.increment(error))
-    names.push_back(it->path().filename().string());
-  if (error) fail(Fault::io, directory.string(), ": cannot list: ", error.message());
-  std::ranges::sort(names);
-  return names;
-}
-
 // AutoGPTQ's gptq_model-4bit-128g with one of the two endings; empty if there is none.
 std::string autogptq_file(const fs::path& directory, const std::vector<std::string>& names,
                           std::string_view ending) {
@@ -105,7 +93,7 @@ std::unique_ptr<TensorSource> open_checkpoint(const fs::path& directory) {
   if (!fs::exists(status)) fail(Fault::io, directory.string(), ": no such directory");
   ensure_file(fs::is_directory(status), directory.string(),
               ": is a file, expected a checkpoint directory");
-  const std::vector<std::string> names = listing(directory);
+  const std::vector<std::string> names = names_in(directory);
   const auto has = [&](const std::string& name) { return std::ranges::binary_search(names, name); };
   if (has(std::string(file_name))) return open_safetensors(directory / file_name);
   std::string index = "model" + std::string(index_ending);
