@@ -15,7 +15,7 @@ struct TensorInfo {
   DType dtype = DType::f32;
   Shape shape;
   std::string file;  // name of the file inside the checkpoint; empty: none
-  // The file's name of an element type that DType lacks ("F8_E4M3"): such a tensor is listed, with
+  // The file's name of an element type that DType lacks ("F8_E8M0"): such a tensor is listed, with
   // dtype u8, but read() refuses it. Empty otherwise.
   std::string foreign_dtype = {};
 };

@@ -191,6 +191,13 @@ TEST(CountNonFinite, EveryFloatType) {
   f.data<float>()[0] = -INFINITY;
   f.data<float>()[2] = NAN;
   EXPECT_EQ(count_non_finite(f), 2);
+  const std::uint8_t bits[] = {0x7c, 0x7d, 0xff, 0x7f};
+  Tensor e({4}, DType::f8_e4m3fn);
+  std::copy(std::begin(bits), std::end(bits), reinterpret_cast<std::uint8_t*>(e.host()));
+  EXPECT_EQ(count_non_finite(e), 2);
+  EXPECT_EQ(count_non_finite(
+                Tensor::wrap(std::shared_ptr<void>(e.base(), [](void*) {}), {4}, DType::f8_e5m2)),
+            4);
   EXPECT_EQ(count_non_finite(Tensor({3}, DType::i32)), 0);
 }
 
