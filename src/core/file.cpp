@@ -128,6 +128,17 @@ void write_all(int descriptor, std::span<const std::byte> bytes,
   }
 }
 
+std::vector<std::string> names_in(const std::filesystem::path& directory) {
+  std::error_code error;
+  std::vector<std::string> names;
+  for (auto it = std::filesystem::directory_iterator(directory, error);
+       !error && it != std::filesystem::directory_iterator(); it.increment(error))
+    names.push_back(it->path().filename().string());
+  if (error) fail(Fault::io, directory.string(), ": cannot list: ", error.message());
+  std::ranges::sort(names);
+  return names;
+}
+
 void sync_directory(const std::filesystem::path& directory) {
   const FileHandle handle(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!handle) fail(Fault::io, directory.string(), ": cannot open: ", std::strerror(errno));

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace quaver {
 
@@ -38,6 +39,9 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t limit);
 // full (with needed and free bytes), a quota or a file size limit is reached, io otherwise.
 void write_all(int descriptor, std::span<const std::byte> bytes,
                const std::filesystem::path& where);
+
+// Names of the entries of a directory, sorted.
+std::vector<std::string> names_in(const std::filesystem::path& directory);
 
 // Makes the names in a directory durable.
 void sync_directory(const std::filesystem::path& directory);

@@ -98,6 +98,16 @@ TEST_F(FileTest, ReadRefusesWhatItMust) {
   EXPECT_EQ(error_of([&] { read_file(directory / "loop", 4); }).fault, Fault::io);
 }
 
+TEST_F(FileTest, ListsNamesInOrder) {
+  EXPECT_TRUE(names_in(directory).empty());
+  for (const char* const name : {"b", ".c", "a"}) write_file_atomically(directory / name, "");
+  fs::create_directory(directory / "sub");
+  EXPECT_EQ(names_in(directory), (std::vector<std::string>{".c", "a", "b", "sub"}));
+  const Error e = error_of([&] { names_in(directory / "none"); });
+  EXPECT_EQ(e.fault, Fault::io);
+  EXPECT_NE(std::string(e.what()).find("cannot list"), std::string::npos);
+}
+
 TEST_F(FileTest, ReadsFilesThatClaimNoSize) {
   EXPECT_FALSE(read_file("/proc/self/status", 1 << 20).empty());
   EXPECT_EQ(error_of([] { read_file("/proc/self/status", 10); }).fault, Fault::bad_file);

@@ -12,9 +12,10 @@ struct DTypeRow {
   std::string_view name;
   std::size_t bytes;
 };
-constexpr DTypeRow rows_of_dtypes[] = {{"f32", 4}, {"f16", 2}, {"bf16", 2}, {"f64", 8}, {"i8", 1},
-                                       {"u8", 1},  {"i16", 2}, {"u16", 2},  {"i32", 4}, {"u32", 4},
-                                       {"i64", 8}, {"u64", 8}, {"bool", 1}};
+constexpr DTypeRow rows_of_dtypes[] = {{"f32", 4},  {"f16", 2},       {"bf16", 2},   {"f64", 8},
+                                       {"i8", 1},   {"u8", 1},        {"i16", 2},    {"u16", 2},
+                                       {"i32", 4},  {"u32", 4},       {"i64", 8},    {"u64", 8},
+                                       {"bool", 1}, {"f8_e4m3fn", 1}, {"f8_e5m2", 1}};
 
 }  // namespace
 
@@ -36,6 +37,19 @@ float to_float(Half h) {
 float to_float(BFloat16 b) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(b.bits) << 16);
 }
+
+float to_float(Float8E4M3 e) {
+  const std::uint32_t sign = (e.bits & 0x80u) << 24;
+  const std::uint32_t exponent = e.bits >> 3 & 15, mantissa = e.bits & 7;
+  if (exponent == 15 && mantissa == 7) return std::bit_cast<float>(sign | 0x7fc00000u);
+  if (exponent == 0) {  // zero or subnormal: mantissa * 2^-9
+    const float magnitude = static_cast<float>(mantissa) * 0x1p-9f;
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | sign);
+  }
+  return std::bit_cast<float>(sign | (exponent + 120) << 23 | mantissa << 20);
+}
+
+float to_float(Float8E5M2 e) { return to_float(Half{static_cast<std::uint16_t>(e.bits << 8)}); }
 
 Half to_half(float f) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(f);
@@ -164,6 +178,12 @@ Tensor to_f32(const Tensor& host) {
       break;
     case DType::f64:
       convert(host.data<double>());
+      break;
+    case DType::f8_e4m3fn:
+      convert(host.data<Float8E4M3>());
+      break;
+    case DType::f8_e5m2:
+      convert(host.data<Float8E5M2>());
       break;
     default:
       fail(Fault::unsupported, "[tensor] ", host.dtype(), " does not convert to f32");

@@ -27,22 +27,33 @@ enum class DType : std::uint8_t {
   u32,
   i64,
   u64,
-  boolean
+  boolean,
+  f8_e4m3fn,  // the two of 8 bits are for storage only: to_f32 reads them, no kernel does
+  f8_e5m2
 };
 
 std::size_t size_of(DType dtype);       // bytes of one element
 std::string_view name_of(DType dtype);  // "f32", "bf16", ...
 std::ostream& operator<<(std::ostream& out, DType dtype);
 
-// IEEE half and bfloat16 travel as their 16 bits.
+// Small floats travel as their bits: IEEE half, bfloat16, and the two of the OCP 8-bit floating
+// point specification (https://www.opencompute.org, revision 1.0).
 struct Half {
   std::uint16_t bits = 0;
 };
 struct BFloat16 {
   std::uint16_t bits = 0;
 };
+struct Float8E4M3 {  // s eeee mmm, bias 7: no infinity, one NaN a sign, up to 448
+  std::uint8_t bits = 0;
+};
+struct Float8E5M2 {  // s eeeee mm, bias 15: the upper half of an IEEE half
+  std::uint8_t bits = 0;
+};
 float to_float(Half h);
 float to_float(BFloat16 b);
+float to_float(Float8E4M3 e);
+float to_float(Float8E5M2 e);
 Half to_half(float f);          // round to nearest even; overflow gives infinity
 BFloat16 to_bfloat16(float f);  // round to nearest even
 
@@ -52,6 +63,10 @@ template <>
 inline constexpr DType dtype_of<Half> = DType::f16;
 template <>
 inline constexpr DType dtype_of<BFloat16> = DType::bf16;
+template <>
+inline constexpr DType dtype_of<Float8E4M3> = DType::f8_e4m3fn;
+template <>
+inline constexpr DType dtype_of<Float8E5M2> = DType::f8_e5m2;
 template <>
 inline constexpr DType dtype_of<double> = DType::f64;
 template <>
@@ -154,6 +169,6 @@ Tensor Tensor::of(std::span<const T> values, Shape shape) {
   return t;
 }
 
-Tensor to_f32(const Tensor& host);  // the tensor itself if it is f32 already; from f16, bf16, f64
+Tensor to_f32(const Tensor& host);  // the tensor itself if it is f32 already; from any other float
 
 }  // namespace quaver

@@ -55,6 +55,60 @@ TEST(Half, RoundTripsAllValues) {
   }
 }
 
+// The value that the specification gives to sign, exponent and mantissa.
+float float8_by_definition(int bits, int mantissa_bits, int bias) {
+  const int mantissa = bits & ((1 << mantissa_bits) - 1);
+  const int exponent = (bits & 0x7f) >> mantissa_bits;
+  const int one = exponent > 0 ? 1 << mantissa_bits : 0;
+  const double magnitude = std::ldexp(one + mantissa, std::max(exponent, 1) - bias - mantissa_bits);
+  return static_cast<float>(bits & 0x80 ? -magnitude : magnitude);
+}
+
+TEST(Float8, AllValuesOfE4M3) {
+  for (int bits = 0; bits < 256; ++bits) {
+    const float f = to_float(Float8E4M3{static_cast<std::uint8_t>(bits)});
+    if ((bits & 0x7f) == 0x7f) {
+      EXPECT_TRUE(std::isnan(f)) << bits;
+    } else {
+      EXPECT_EQ(f, float8_by_definition(bits, 3, 7)) << bits;
+    }
+    EXPECT_EQ(std::signbit(f), bits >= 128) << bits;
+  }
+  EXPECT_EQ(to_float(Float8E4M3{0x7e}), 448.0f);
+  EXPECT_EQ(to_float(Float8E4M3{0x01}), 0x1p-9f);
+}
+
+TEST(Float8, AllValuesOfE5M2) {
+  for (int bits = 0; bits < 256; ++bits) {
+    const float f = to_float(Float8E5M2{static_cast<std::uint8_t>(bits)});
+    if ((bits & 0x7f) > 0x7c) {
+      EXPECT_TRUE(std::isnan(f)) << bits;
+    } else if ((bits & 0x7f) == 0x7c) {
+      EXPECT_TRUE(std::isinf(f)) << bits;
+    } else {
+      EXPECT_EQ(f, float8_by_definition(bits, 2, 15)) << bits;
+    }
+    EXPECT_EQ(std::signbit(f), bits >= 128) << bits;
+  }
+  EXPECT_EQ(to_float(Float8E5M2{0x7b}), 57344.0f);
+  EXPECT_EQ(to_float(Float8E5M2{0x01}), 0x1p-16f);
+}
+
+TEST(Float8, TensorsConvert) {
+  const std::uint8_t bits[] = {0x38, 0xb8, 0x3c};
+  for (const DType dtype : {DType::f8_e4m3fn, DType::f8_e5m2}) {
+    Tensor t = Tensor::raw({3}, dtype);
+    EXPECT_EQ(t.bytes(), 3u);
+    std::copy(std::begin(bits), std::end(bits), reinterpret_cast<std::uint8_t*>(t.host()));
+    const Tensor f = to_f32(t);
+    EXPECT_EQ(f.data<float>()[0], dtype == DType::f8_e4m3fn ? 1.0f : 0.5f);
+    EXPECT_EQ(f.data<float>()[1], -f.data<float>()[0]);
+    EXPECT_EQ(f.data<float>()[2], dtype == DType::f8_e4m3fn ? 1.5f : 1.0f);
+  }
+  EXPECT_EQ(name_of(DType::f8_e4m3fn), "f8_e4m3fn");
+  EXPECT_EQ(name_of(DType::f8_e5m2), "f8_e5m2");
+}
+
 // The oracle: the nearest of the two neighbouring halves, the even one in a tie.
 TEST(Half, RoundsToNearestEven) {
   for (std::uint32_t bits = 0; bits < 0x7bff; ++bits) {

@@ -45,18 +45,6 @@ std::string refusal(const fs::path& file, const fs::path& root) {
   return {};
 }
 
-// Names of the entries of a directory, sorted.
-std::vector<std::string> names_in(const fs::path& directory) {
-  std::error_code error;
-  std::vector<std::string> names;
-  for (auto it = fs::directory_iterator(directory, error); !error && it != fs::directory_iterator();
-       it.increment(error))
-    names.push_back(it->path().filename().string());
-  if (error) fail(Fault::io, directory.string(), ": cannot list: ", error.message());
-  std::ranges::sort(names);
-  return names;
-}
-
 bool copy_one(const fs::path& from, const fs::path& to, const fs::path& root) {
   if (const std::string why = refusal(from, root); !why.empty()) {
     log(LogLevel::warning, printable(from.string()), " is not copied: ", why);

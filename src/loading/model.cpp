@@ -282,6 +282,10 @@ std::int64_t count_non_finite(const Tensor& t) {
       return count_all_ones_exponent<std::uint16_t>(t, 0x7f80u);
     case DType::f64:
       return count_all_ones_exponent<std::uint64_t>(t, std::uint64_t{0x7ff0} << 48);
+    case DType::f8_e4m3fn:  // only NaN: all seven bits
+      return count_all_ones_exponent<std::uint8_t>(t, 0x7f);
+    case DType::f8_e5m2:
+      return count_all_ones_exponent<std::uint8_t>(t, 0x7c);
     default:
       return 0;
   }

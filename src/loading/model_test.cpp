@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 
 #include "guarded_backend.h"
@@ -128,6 +129,25 @@ TEST(StoryOpt, LogitsEqualTransformers) {
   EXPECT_LT(difference / largest, 1e-4);
 }
 
+// The same weights in both kinds of file; the .bin stores one of them transposed.
+TEST(TorchCheckpoint, LogitsEqualThoseOfSafetensors) {
+  const auto logits_of = [](const char* kind) {
+    const auto decoder = load_decoder(open_model(data / "bin/llama" / kind));
+    Tensor ids({12}, DType::i32), mask({1, 12}, DType::i64);
+    for (int i = 0; i < 12; ++i) {
+      ids.data<std::int32_t>()[i] = i * 37 % 96;
+      mask.data<std::int64_t>()[i] = 1;
+    }
+    Step step = step_for(*decoder, mask, {});
+    return on_host(decoder->logits(decoder->forward(ids, step), step));
+  };
+  const Tensor a = logits_of("bin"), b = logits_of("safetensors");
+  ASSERT_EQ(a.shape(), (Shape{12, 96}));
+  ASSERT_EQ(b.shape(), a.shape());
+  EXPECT_EQ(std::memcmp(a.host(), b.host(), a.bytes()), 0);
+  EXPECT_TRUE(std::ranges::any_of(a.data<float>(), [](float v) { return v != 0; }));
+}
+
 // --- What does not fit is refused by name ------------------------------------------------------
 
 class Misfits : public ::testing::Test {
@@ -194,6 +214,13 @@ TEST(CountNonFinite, EveryFloatType) {
   f.data<float>()[0] = -INFINITY;
   f.data<float>()[2] = NAN;
   EXPECT_EQ(count_non_finite(f), 2);
+  const std::uint8_t bits[] = {0x7c, 0x7d, 0xff, 0x7f};
+  Tensor e({4}, DType::f8_e4m3fn);
+  std::copy(std::begin(bits), std::end(bits), reinterpret_cast<std::uint8_t*>(e.host()));
+  EXPECT_EQ(count_non_finite(e), 2);
+  EXPECT_EQ(count_non_finite(
+                Tensor::wrap(std::shared_ptr<void>(e.base(), [](void*) {}), {4}, DType::f8_e5m2)),
+            4);
   EXPECT_EQ(count_non_finite(Tensor({3}, DType::i32)), 0);
 }
 
