@@ -11,7 +11,8 @@ namespace quaver::tokens {
 namespace {
 
 // The end of the run of characters from `at` on whose class bits, masked, equal `wanted`.
-std::size_t run_end(std::string_view text, std::size_t at, std::uint8_t mask, std::uint8_t wanted) {
+std::size_t run_end(std::string_view text, std::size_t at, std::uint16_t mask,
+                    std::uint16_t wanted) {
   while (at < text.size()) {
     int length;
     if ((classes_of(valid_code_point(text.data() + at, length)) & mask) != wanted) break;
@@ -33,14 +34,14 @@ std::size_t contraction(std::string_view text, std::size_t at) {
 
 // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 std::size_t gpt2_word_end(std::string_view text, std::size_t begin) {
-  constexpr std::uint8_t mask = letter | number | space;
+  constexpr std::uint16_t mask = letter | number | space;
   if (text[begin] == '\'') {
     if (const std::size_t bytes = contraction(text, begin)) return begin + bytes;
   }
   std::size_t at = begin + (text[begin] == ' ' ? 1 : 0);
   if (at < text.size()) {
     int length;
-    const std::uint8_t kind = classes_of(valid_code_point(text.data() + at, length)) & mask;
+    const std::uint16_t kind = classes_of(valid_code_point(text.data() + at, length)) & mask;
     if ((kind & space) == 0) return run_end(text, at, mask, kind);
   }
   at = run_end(text, begin, space, space);
