@@ -93,6 +93,10 @@ using Finder = std::function<std::optional<Span>(std::string_view text, std::siz
 // by hand, any other is Oniguruma's syntax and goes to PCRE2.
 Finder finder_of(const Pattern& pattern, std::string_view where);
 
+// The finder of a published tokenizer's pattern that is written out by hand; null: none is known.
+using WordFinder = std::optional<Span> (*)(std::string_view text, std::size_t from);
+WordFinder known_finder(std::string_view regex);
+
 // Calls `match(span)` for every match of `find` in `text`, in order. An empty match counts unless
 // it touches the end of the match before it: the library's order.
 template <class Match>
