@@ -15,7 +15,7 @@ std::size_t character_before(std::string_view text, std::size_t end) {
   return at;
 }
 
-std::uint8_t classes_at(std::string_view text, std::size_t at) {
+std::uint16_t classes_at(std::string_view text, std::size_t at) {
   int length;
   return classes_of(valid_code_point(text.data() + at, length));
 }

@@ -2,7 +2,9 @@
 //   u32 bytes of the trie | u32 units of a Darts double array | NUL-terminated strings
 // A unit (darts-clone): bits 0-7 label, 8 has a leaf, 9 offset is shifted by 8, 10-30 offset;
 // in a leaf, bits 0-30 are the value: where the replacement begins among the strings.
-#include "text/sentencepiece.h"
+#include "text/charsmap.h"
+
+#include "core/error.h"
 
 namespace quaver::tokens {
 namespace {
@@ -31,7 +33,11 @@ Charsmap::Charsmap(std::string_view blob, std::string_view where) {
   strings_ = blob.substr(4 + std::size_t{size});
 }
 
-Charsmap::Replacement Charsmap::longest(std::string_view input) const {
+Charsmap::Replacement Charsmap::longest(std::string_view input) const { return find(input, false); }
+
+Charsmap::Replacement Charsmap::shortest(std::string_view input) const { return find(input, true); }
+
+Charsmap::Replacement Charsmap::find(std::string_view input, bool first) const {
   Replacement best{0, {}};
   if (units_.empty()) return best;
   std::size_t node = offset_of(units_[0]);
@@ -47,6 +53,7 @@ Charsmap::Replacement Charsmap::longest(std::string_view input) const {
     const std::size_t begin = units_[node] & 0x7FFFFFFF;
     if (begin >= strings_.size()) break;
     best = {i + 1, std::string_view(strings_.c_str() + begin)};
+    if (first) break;
   }
   return best;
 }

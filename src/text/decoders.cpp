@@ -1,28 +1,14 @@
 // Decoders of tokenizer.json, as sinks: each keeps only what may still change, so that one
 // implementation serves whole and streaming decoding.
+#include "text/decoders.h"
+
 #include <algorithm>
 #include <utility>
 
-#include "text/pipeline.h"
 #include "text/utf8.h"
 
 namespace quaver::tokens {
 namespace {
-
-// Passes on whole tokens made by `change(token)`.
-template <class Change>
-Decoder token_decoder(Change change) {
-  return [change](TokenSink next) -> TokenSink {
-    return [change, next = std::move(next), token = std::string()](std::string_view part,
-                                                                   Mark mark) mutable {
-      if (mark == Mark::finish) return next({}, mark);
-      token += part;
-      if (mark == Mark::part) return;
-      next(change(std::exchange(token, {})), Mark::part);
-      next({}, Mark::token_end);
-    };
-  };
-}
 
 Decoder read_replace(const Json& object, std::string_view where) {
   ensure_file(object.contains("pattern"), where, ": Replace has no pattern");
@@ -30,11 +16,12 @@ Decoder read_replace(const Json& object, std::string_view where) {
   const std::string content = json_string(object, "content", where);
   return token_decoder([find = finder_of(pattern, where), content](const std::string& token) {
     std::string out;
-    std::size_t at = 0;
-    for (std::optional<Span> hit; (hit = find(token, at)); at = hit->end) {
-      out.append(token, at, hit->begin - at) += content;
-    }
-    return out.append(token, at);
+    std::size_t done = 0;
+    for_each_match(find, token, [&](Span hit) {
+      out.append(token, done, hit.begin - done) += content;
+      done = hit.end;
+    });
+    return out.append(token, done);
   });
 }
 
@@ -215,10 +202,16 @@ Decoder read_sequence(const Json& object, std::string_view where) {
 }
 
 constexpr StageRow<Decoder> decoders[] = {
-    {"Sequence", read_sequence},   {"ByteLevel", read_byte_level},
-    {"Replace", read_replace},     {"ByteFallback", read_byte_fallback},
-    {"Fuse", read_fuse},           {"Strip", read_strip},
+    {"Sequence", read_sequence},
+    {"ByteLevel", read_byte_level},
+    {"Replace", read_replace},
+    {"ByteFallback", read_byte_fallback},
+    {"Fuse", read_fuse},
+    {"Strip", read_strip},
     {"Metaspace", read_metaspace},
+    {"WordPiece", read_word_piece_decoder},
+    {"BPEDecoder", read_bpe_decoder},
+    {"CTC", read_ctc},
 };
 
 }  // namespace

@@ -64,9 +64,6 @@ Decoder read_decoder(const Json& object, std::string_view where);
 // The decoder of a file that names none: tokens joined by spaces.
 Decoder joining_decoder();
 
-// Normalization form C of valid UTF-8, in place.
-void normalize_nfc(std::string& text);
-
 // Reads `object` by the row of its "type"; an unknown type is refused with the known ones.
 template <class Stage, std::size_t rows>
 Stage read_by_type(const StageRow<Stage> (&table)[rows], std::string_view kind, const Json& object,
@@ -92,11 +89,40 @@ Pattern read_pattern(const Json& object, std::string_view where);
 
 // Where a pattern matches next, from `from` on; nullopt: nowhere.
 using Finder = std::function<std::optional<Span>(std::string_view text, std::size_t from)>;
-// The finder of a string, or of a regular expression that quaver knows (others are refused).
+// The finder of a string or of a regular expression: those of published tokenizers are written out
+// by hand, any other is Oniguruma's syntax and goes to PCRE2.
 Finder finder_of(const Pattern& pattern, std::string_view where);
+
+// The finder of a published tokenizer's pattern that is written out by hand; null: none is known.
+using WordFinder = std::optional<Span> (*)(std::string_view text, std::size_t from);
+WordFinder known_finder(std::string_view regex);
+
+// Calls `match(span)` for every match of `find` in `text`, in order. An empty match counts unless
+// it touches the end of the match before it: the library's order.
+template <class Match>
+void for_each_match(const Finder& find, std::string_view text, Match match) {
+  std::optional<std::size_t> last_end;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::optional<Span> hit = find(text, at);
+    if (!hit) return;
+    if (hit->begin == hit->end && last_end == hit->end) {
+      do {
+        ++at;
+      } while (at < text.size() && (text[at] & 0xC0) == 0x80);
+      continue;
+    }
+    match(*hit);
+    at = hit->end;
+    last_end = at;
+  }
+}
 
 // The end of the word that starts at text[begin] by GPT-2's pattern; begin < text.size().
 std::size_t gpt2_word_end(std::string_view text, std::size_t begin);
+
+// How the matches of a pattern split a word.
+enum class Behavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
+Behavior read_behavior(const Json& object, std::string_view where);
 
 // Every occurrence of `from`, which is not empty, becomes `to`.
 std::string replaced_all(std::string_view text, std::string_view from, std::string_view to);

@@ -1,44 +1,13 @@
-// Pre-tokenizers of tokenizer.json.
-#include <algorithm>
+// Pre-tokenizers of tokenizer.json: the table, and those that take patterns or rewrite words.
+#include "text/pre_tokenizers.h"
 
-#include "text/pipeline.h"
+#include <algorithm>
+#include <iterator>
+
 #include "text/utf8.h"
 
 namespace quaver::tokens {
 namespace {
-
-// Rewrites every word by `rewrite(word, begins_text, out)`, which appends its new form to `out`.
-template <class Rewrite>
-void rewrite_words(Words& words, Rewrite rewrite) {
-  std::string out;
-  out.reserve(words.text.size() + words.text.size() / 8);
-  for (Span& span : words.spans) {
-    const bool begins_text = words.at_start && span.begin == 0;
-    const std::size_t begin = out.size();
-    rewrite(std::string_view(words.text).substr(span.begin, span.end - span.begin), begins_text,
-            out);
-    span = {begin, out.size()};
-  }
-  words.text = std::move(out);
-}
-
-// Splits every word by `split(word, pieces)`, which appends spans relative to the word.
-template <class Split>
-void split_words(Words& words, Split split) {
-  std::vector<Span> out, pieces;
-  for (const Span span : words.spans) {
-    pieces.clear();
-    split(std::string_view(words.text).substr(span.begin, span.end - span.begin), pieces);
-    for (const Span piece : pieces) {
-      if (piece.begin < piece.end) {
-        out.push_back({span.begin + piece.begin, span.begin + piece.end});
-      }
-    }
-  }
-  words.spans = std::move(out);
-}
-
-enum class Behavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 
 struct BehaviorName {
   std::string_view name;
@@ -52,26 +21,18 @@ constexpr BehaviorName behaviors[] = {
     {"Contiguous", Behavior::contiguous},
 };
 
-struct Part {
-  Span span;
-  bool match;
-};
+}  // namespace
 
-// The word as alternating matches and gaps; with `invert` the gaps count as matches.
-std::vector<Part> parts_of(std::string_view word, const Finder& find, bool invert) {
-  std::vector<Part> parts;
-  std::size_t at = 0;
-  for (std::optional<Span> hit; (hit = find(word, at)); at = hit->end) {
-    if (hit->begin > at) parts.push_back({{at, hit->begin}, invert});
-    parts.push_back({*hit, !invert});
-  }
-  if (at < word.size()) parts.push_back({{at, word.size()}, invert});
-  return parts;
+Behavior read_behavior(const Json& object, std::string_view where) {
+  const std::string name = json_string(object, "behavior", where);
+  const auto row = std::find_if(std::begin(behaviors), std::end(behaviors),
+                                [&](const BehaviorName& b) { return b.name == name; });
+  ensure_file(row != std::end(behaviors), where, ": unknown Split behavior '", name,
+              "'; known: Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous");
+  return row->behavior;
 }
 
-void split_by(std::string_view word, const Finder& find, Behavior behavior, bool invert,
-              std::vector<Span>& pieces) {
-  std::vector<Part> parts = parts_of(word, find, invert);
+void split_by(std::vector<Part>& parts, Behavior behavior, std::vector<Span>& pieces) {
   const bool backwards = behavior == Behavior::merged_with_next;
   if (backwards) std::reverse(parts.begin(), parts.end());
   bool previous_match = false;
@@ -102,18 +63,30 @@ void split_by(std::string_view word, const Finder& find, Behavior behavior, bool
   if (backwards) std::reverse(pieces.begin(), pieces.end());
 }
 
+namespace {
+
+// The word as alternating matches and gaps; with `invert` the gaps count as matches.
+void parts_of(std::string_view word, const Finder& find, bool invert, std::vector<Part>& parts) {
+  parts.clear();
+  std::size_t at = 0;
+  for_each_match(find, word, [&](Span hit) {
+    if (hit.begin > at) parts.push_back({{at, hit.begin}, invert});
+    parts.push_back({hit, !invert});
+    at = hit.end;
+  });
+  if (at < word.size()) parts.push_back({{at, word.size()}, invert});
+}
+
 PreTokenizer read_split(const Json& object, std::string_view where) {
   ensure_file(object.contains("pattern"), where, ": Split has no pattern");
   const Finder find = finder_of(read_pattern(object["pattern"], where), where);
-  const std::string name = json_string(object, "behavior", where);
-  const auto row = std::find_if(std::begin(behaviors), std::end(behaviors),
-                                [&](const BehaviorName& b) { return b.name == name; });
-  ensure_file(row != std::end(behaviors), where, ": unknown Split behavior '", name,
-              "'; known: Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous");
+  const Behavior behavior = read_behavior(object, where);
   const bool invert = json_bool(object, "invert", where, false);
-  return [find, behavior = row->behavior, invert](Words& words) {
+  return [find, behavior, invert](Words& words) {
+    std::vector<Part> parts;
     split_words(words, [&](std::string_view word, std::vector<Span>& pieces) {
-      split_by(word, find, behavior, invert, pieces);
+      parts_of(word, find, invert, parts);
+      split_by(parts, behavior, pieces);
     });
   };
 }
@@ -168,8 +141,10 @@ PreTokenizer read_metaspace(const Json& object, std::string_view where) {
       out += replaced_all(word, " ", mark);
     });
     if (!split) return;
+    std::vector<Part> parts;
     split_words(words, [&](std::string_view word, std::vector<Span>& pieces) {
-      split_by(word, find, Behavior::merged_with_next, false, pieces);
+      parts_of(word, find, false, parts);
+      split_by(parts, Behavior::merged_with_next, pieces);
     });
   };
 }
@@ -192,6 +167,14 @@ constexpr StageRow<PreTokenizer> pre_tokenizers[] = {
     {"ByteLevel", read_byte_level},
     {"Split", read_split},
     {"Metaspace", read_metaspace},
+    {"Whitespace", read_whitespace},
+    {"WhitespaceSplit", read_whitespace_split},
+    {"BertPreTokenizer", read_bert_pre_tokenizer},
+    {"CharDelimiterSplit", read_char_delimiter_split},
+    {"Punctuation", read_punctuation},
+    {"Digits", read_digits},
+    {"UnicodeScripts", read_unicode_scripts},
+    {"FixedLength", read_fixed_length},
 };
 
 }  // namespace

@@ -2,7 +2,9 @@
 // (normalizer.cc, sentencepiece_processor.cc).
 #include "text/sentencepiece.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "text/engine.h"
@@ -42,7 +44,7 @@ void read_piece(std::string_view bytes, std::string_view where, SentencePieceMod
   ensure_file(!piece.empty() && piece.size() <= longest_piece && is_valid_utf8(piece), where,
               ": piece ", id, " of ", piece.size(), " bytes is empty, too long or not UTF-8");
   ensure_file(type >= 1 && type <= 6, where, ": piece ", id, " has type ", type);
-  ensure_file(!std::isnan(score), where, ": piece ", id, " has no number as score");
+  ensure_file(std::isfinite(score), where, ": piece ", id, " has no number as score");
   ensure_file(model.pieces.add(piece, id), where, ": piece '", piece, "' occurs twice");
   model.types.push_back(static_cast<PieceType>(type));
   model.scores.push_back(score);
@@ -283,6 +285,17 @@ Surroundings surroundings(const SentencePieceModel& model, std::string_view conf
   return out;
 }
 
+struct KindRow {
+  std::int32_t number;  // trainer_spec.model_type
+  std::unique_ptr<Model> (*make)(std::shared_ptr<const SentencePieceModel>, std::string_view);
+};
+constexpr KindRow kinds[] = {
+    {1, sentencepiece_unigram},
+    {2, sentencepiece_bpe},
+    {3, sentencepiece_word},
+    {4, sentencepiece_char},
+};
+
 }  // namespace
 
 Normalizer sentencepiece_normalizer(std::shared_ptr<const SentencePieceModel> model) {
@@ -301,12 +314,15 @@ std::shared_ptr<const Engine> read_sentencepiece_model(std::string_view bytes,
   ensure_file(bytes.size() <= largest_tokenizer_file, where, ": ", bytes.size(),
               " bytes; a tokenizer has at most ", largest_tokenizer_file);
   auto model = std::make_shared<const SentencePieceModel>(read_sentencepiece(bytes, where));
-  if (model->kind != 2) {
-    fail(Fault::unsupported, where, ": SentencePiece model_type ", model->kind, "; known: 2 (BPE)");
+  const auto row = std::find_if(std::begin(kinds), std::end(kinds),
+                                [&](const KindRow& kind) { return kind.number == model->kind; });
+  if (row == std::end(kinds)) {
+    fail(Fault::unsupported, where, ": SentencePiece model_type ", model->kind,
+         "; known: 1 (unigram), 2 (BPE), 3 (word), 4 (char)");
   }
   auto engine = std::make_shared<Engine>();
   engine->normalizer = sentencepiece_normalizer(model);
-  engine->model = sentencepiece_bpe(model, where);
+  engine->model = row->make(model, where);
   engine->decoder = sentencepiece_decoder(model);
   engine->post_processor =
       [around = surroundings(*model, config, where)](std::vector<std::int32_t>& ids) {

@@ -1,11 +1,12 @@
 #pragma once
 // A SentencePiece model file (sentencepiece_model.proto): its content, its normalizer and its
-// decoder. The BPE model itself is in sentencepiece_bpe.cpp.
+// decoder. The models themselves are in sentencepiece_bpe.cpp and sentencepiece_unigram.cpp.
 #include <array>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "text/charsmap.h"
 #include "text/matcher.h"
 #include "text/pipeline.h"
 
@@ -18,25 +19,6 @@ enum class PieceType {
   user_defined = 4,
   unused = 5,
   byte = 6
-};
-
-// A trie of replacements for the longest matching prefix: a Darts double array and a block of
-// NUL-terminated strings. Empty: replaces nothing.
-class Charsmap {
- public:
-  Charsmap() = default;
-  // Throws Error(bad_file) if the sizes do not fit.
-  Charsmap(std::string_view blob, std::string_view where);
-
-  struct Replacement {
-    std::size_t length;  // bytes of input that it replaces; 0: no rule applies
-    std::string_view text;
-  };
-  Replacement longest(std::string_view input) const;
-
- private:
-  std::vector<std::uint32_t> units_;
-  std::string strings_;
 };
 
 struct SentencePieceModel {
@@ -61,7 +43,14 @@ SentencePieceModel read_sentencepiece(std::string_view bytes, std::string_view w
 
 Normalizer sentencepiece_normalizer(std::shared_ptr<const SentencePieceModel> model);
 Decoder sentencepiece_decoder(std::shared_ptr<const SentencePieceModel> model);
+// The models by trainer_spec.model_type.
+std::unique_ptr<Model> sentencepiece_unigram(std::shared_ptr<const SentencePieceModel> model,
+                                             std::string_view where);
 std::unique_ptr<Model> sentencepiece_bpe(std::shared_ptr<const SentencePieceModel> model,
                                          std::string_view where);
+std::unique_ptr<Model> sentencepiece_word(std::shared_ptr<const SentencePieceModel> model,
+                                          std::string_view where);
+std::unique_ptr<Model> sentencepiece_char(std::shared_ptr<const SentencePieceModel> model,
+                                          std::string_view where);
 
 }  // namespace quaver::tokens

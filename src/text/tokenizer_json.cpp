@@ -4,6 +4,7 @@
 
 #include "text/bpe.h"
 #include "text/engine.h"
+#include "text/word_models.h"
 
 namespace quaver::tokens {
 namespace {
@@ -96,15 +97,21 @@ MergeRule read_merge(Element element, std::size_t rank, std::string_view where) 
   return {left, right};
 }
 
-std::unique_ptr<Model> read_bpe(Object object, std::string_view where) {
-  const auto entries = member(object, "vocab"), list = member(object, "merges");
-  ensure_file(entries && entries->is_object(), where, ": the BPE model has no object 'vocab'");
-  ensure_file(list && list->is_array(), where, ": the BPE model has no list 'merges'");
+// The model's members but for the long ones.
+Json settings_of(Object object, std::string_view where) {
   Json settings = Json::object();
   for (const auto field : object) {
     if (field.key == "vocab" || field.key == "merges") continue;
     settings[std::string(field.key)] = json_of(field.value, where);
   }
+  return settings;
+}
+
+std::unique_ptr<Model> read_bpe(Object object, std::string_view where) {
+  const auto entries = member(object, "vocab"), list = member(object, "merges");
+  ensure_file(entries && entries->is_object(), where, ": the BPE model has no object 'vocab'");
+  ensure_file(list && list->is_array(), where, ": the BPE model has no list 'merges'");
+  const Json settings = settings_of(object, where);
   if (json_number(settings, "dropout", where, 0.0) != 0.0) {
     fail(Fault::unsupported, where, ": BPE dropout makes ids random; set it to null");
   }
@@ -126,11 +133,74 @@ std::unique_ptr<Model> read_bpe(Object object, std::string_view where) {
   return make_bpe(read_vocabulary(Object(*entries), where), rules, std::move(options), where);
 }
 
+std::unique_ptr<Model> read_unigram(Object object, std::string_view where) {
+  const auto list = member(object, "vocab");
+  ensure_file(list && list->is_array(), where, ": the Unigram model has no list 'vocab'");
+  const Json settings = settings_of(object, where);
+  Vocabulary vocabulary;
+  UnigramOptions options;
+  for (const Element entry : simdjson::dom::array(*list)) {
+    const auto id = static_cast<std::int32_t>(options.scores.size());
+    simdjson::dom::array pair;
+    std::string_view piece;
+    double score = 0;
+    const bool good =
+        !entry.get(pair) && pair.size() == 2 && !pair.at(0).get(piece) && !pair.at(1).get(score);
+    ensure_file(good, where, ": vocab entry ", id, " is not [piece, score]");
+    ensure_file(id < largest_vocabulary, where, ": more than ", largest_vocabulary, " pieces");
+    vocabulary.add_again(piece, id);  // the library's trainer writes some pieces twice
+    options.scores.push_back(score);
+  }
+  ensure_file(!options.scores.empty(), where, ": the vocabulary is empty");
+  if (settings.contains("unk_id") && !settings["unk_id"].is_null()) {
+    const std::int64_t id = json_int(settings, "unk_id", where);
+    ensure_file(id >= 0 && id < vocabulary.count(), where, ": unk_id ", id, " is not in [0, ",
+                vocabulary.count(), ")");
+    options.unknown = static_cast<std::int32_t>(id);
+  }
+  options.byte_fallback = json_bool(settings, "byte_fallback", where, false);
+  if (json_number(settings, "alpha", where, 0.0) != 0.0) {
+    fail(Fault::unsupported, where, ": Unigram alpha makes ids random; set it to null");
+  }
+  return make_unigram(std::move(vocabulary), std::move(options), where);
+}
+
+Vocabulary vocabulary_of(Object object, std::string_view type, std::string_view where) {
+  const auto entries = member(object, "vocab");
+  ensure_file(entries && entries->is_object(), where, ": the ", type,
+              " model has no object 'vocab'");
+  return read_vocabulary(Object(*entries), where);
+}
+
+std::unique_ptr<Model> read_word_piece(Object object, std::string_view where) {
+  const Json settings = settings_of(object, where);
+  WordPieceOptions options;
+  options.unknown_token = json_string(settings, "unk_token", where, options.unknown_token);
+  options.continuing_subword_prefix =
+      json_string(settings, "continuing_subword_prefix", where, options.continuing_subword_prefix);
+  options.max_input_chars_per_word =
+      json_int(settings, "max_input_chars_per_word", where, options.max_input_chars_per_word);
+  ensure_file(options.max_input_chars_per_word >= 0, where, ": max_input_chars_per_word ",
+              options.max_input_chars_per_word, " is negative");
+  return make_word_piece(vocabulary_of(object, "WordPiece", where), std::move(options), where);
+}
+
+std::unique_ptr<Model> read_word_level(Object object, std::string_view where) {
+  const Json settings = settings_of(object, where);
+  return make_word_level(vocabulary_of(object, "WordLevel", where),
+                         json_string(settings, "unk_token", where, "<unk>"));
+}
+
 struct ModelRow {
   std::string_view type;
   std::unique_ptr<Model> (*read)(Object object, std::string_view where);
 };
-constexpr ModelRow models[] = {{"BPE", read_bpe}};
+constexpr ModelRow models[] = {
+    {"BPE", read_bpe},
+    {"Unigram", read_unigram},
+    {"WordPiece", read_word_piece},
+    {"WordLevel", read_word_level},
+};
 
 std::unique_ptr<Model> read_model(Object object, std::string_view where) {
   std::string type = "BPE";  // early files name no type; then it is BPE if there are merges

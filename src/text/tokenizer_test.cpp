@@ -3,52 +3,16 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <thread>
 
 #include "core/error.h"
 #include "core/json.h"
+#include "text/golden_hash.h"
 
 namespace quaver {
 namespace {
 
 const std::string data = QUAVER_TEST_DATA "/tokenizers/";
-
-std::string read_bytes(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  EXPECT_TRUE(in.good()) << path;
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  for (std::size_t begin = 0, end; begin < text.size(); begin = end + 1) {
-    end = std::min(text.find('\n', begin), text.size());
-    lines.push_back(text.substr(begin, end - begin));
-  }
-  return lines;
-}
-
-// FNV-1a, 64 bits.
-struct Hash {
-  std::uint64_t value = 0xCBF29CE484222325;
-  void byte(unsigned char b) { value = (value ^ b) * 0x100000001B3; }
-  void add(std::string_view text) {
-    for (const char c : text) byte(static_cast<unsigned char>(c));
-  }
-  void add(const std::vector<std::int32_t>& ids) {
-    for (const std::int32_t id : ids) {
-      for (int shift = 0; shift < 32; shift += 8) byte(static_cast<unsigned char>(id >> shift));
-    }
-  }
-  std::string hex() const {
-    char out[17];
-    std::snprintf(out, sizeof out, "%016llx", static_cast<unsigned long long>(value));
-    return out;
-  }
-};
 
 std::string hash_of(const std::vector<std::int32_t>& ids) {
   Hash hash;

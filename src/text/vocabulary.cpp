@@ -26,14 +26,20 @@ void Vocabulary::reserve(std::size_t tokens, std::size_t bytes) {
   if (slots > slots_.size()) grow(slots);
 }
 
-bool Vocabulary::add(std::string_view token, std::int32_t id) {
+bool Vocabulary::add(std::string_view token, std::int32_t id) { return insert(token, id, false); }
+
+bool Vocabulary::add_again(std::string_view token, std::int32_t id) {
+  return insert(token, id, true);
+}
+
+bool Vocabulary::insert(std::string_view token, std::int32_t id, bool again) {
   if (2 * (entries_.size() + 1) > slots_.size()) {
     grow(slots_.empty() ? 16 : 2 * slots_.size());
   }
   const auto place = static_cast<std::size_t>(id);
   if (place < by_id_.size() && by_id_[place] != 0) return false;
   const std::size_t slot = slot_of(token);
-  if (slots_[slot] != 0) return false;
+  if (slots_[slot] != 0 && !again) return false;
   entries_.push_back({characters_.size(), static_cast<std::uint32_t>(token.size()), id});
   characters_ += token;
   const auto entry = static_cast<std::uint32_t>(entries_.size());

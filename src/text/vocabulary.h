@@ -17,6 +17,10 @@ class Vocabulary {
   // 0 <= id < largest_vocabulary, which the caller has checked.
   bool add(std::string_view token, std::int32_t id);
 
+  // The same where a string may have several ids: `find` gives the last one. False: the id is
+  // there.
+  bool add_again(std::string_view token, std::int32_t id);
+
   std::optional<std::int32_t> find(std::string_view token) const;
   std::optional<std::string_view> token(std::int32_t id) const;
 
@@ -36,6 +40,7 @@ class Vocabulary {
   }
   std::size_t slot_of(std::string_view token) const;  // its slot, or the empty one where it belongs
   void grow(std::size_t slots);
+  bool insert(std::string_view token, std::int32_t id, bool again);
 
   std::string characters_;
   std::vector<Entry> entries_;

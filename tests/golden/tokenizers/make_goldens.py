@@ -109,4 +109,5 @@ def main():
             ",\n".join(json.dumps(v, separators=(",", ":"), ensure_ascii=False) for v in variants)))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -69,4 +69,5 @@ def main():
         out.write(b"".join(line + b"\n" for line in lines))
 
 
-main()
+if __name__ == "__main__":
+    main()
