@@ -97,7 +97,8 @@ class Bpe final : public Model {
       const auto result = vocabulary_.find(joined);
       ensure_file(result.has_value(), where, ": merge ", rank, " makes '", joined,
                   "', which is not in the vocabulary");
-      merges_.set(*a, *b, {static_cast<std::uint32_t>(rank), *result});
+      const auto order = options_.rank_by_result ? static_cast<std::size_t>(*result) : rank;
+      merges_.set(*a, *b, {static_cast<std::uint32_t>(order), *result});
       cuts_ = cuts_ && !spans_word_boundary(joined);
     }
   }

@@ -17,6 +17,7 @@ struct BpeOptions {
   bool fuse_unknown = false;              // neighbouring unknown characters become one token
   bool byte_fallback = false;             // unknown characters become tokens <0x00> ... <0xFF>
   bool ignore_merges = false;             // a word that is a token is taken whole
+  bool rank_by_result = false;            // a merge's rank is its token's id, not its place
 };
 
 using MergeRule = std::pair<std::string_view, std::string_view>;

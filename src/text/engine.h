@@ -26,4 +26,20 @@ std::shared_ptr<const Engine> read_sentencepiece_model(std::string_view bytes,
                                                        std::string_view where,
                                                        std::string_view config);
 
+// A tiktoken rank file; the name at the end of `where` tells Qwen's, o200k's and others' apart.
+std::shared_ptr<const Engine> read_tiktoken(std::string_view bytes, std::string_view where);
+
+// The contents of the files of a directory; empty: the file is not there.
+struct DirectoryFiles {
+  std::string vocabulary;  // vocab.json or vocab.txt
+  std::string merges;      // merges.txt
+  std::string config;      // tokenizer_config.json
+  std::string special_tokens_map, added_tokens;
+};
+// GPT-2's vocab.json and merges.txt, and BERT's vocab.txt.
+std::shared_ptr<const Engine> read_vocabulary_and_merges(const DirectoryFiles& files,
+                                                         std::string_view where);
+std::shared_ptr<const Engine> read_vocabulary_list(const DirectoryFiles& files,
+                                                   std::string_view where);
+
 }  // namespace quaver::tokens

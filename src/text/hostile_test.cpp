@@ -1,6 +1,7 @@
 // Broken and hostile tokenizer files: an Error that says what is wrong, never a crash.
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -267,6 +268,47 @@ TEST(HostileSentencePiece, CutAndChangedFiles) {
     } catch (const Error&) {
     }
   }
+}
+
+TEST(HostileTiktoken, Lines) {
+  const auto refused = [](const std::string& bytes, const std::string& says) {
+    const auto [kind, what] = error_of([&] { Tokenizer::parse_tiktoken(bytes, "given"); });
+    EXPECT_EQ(kind, Fault::bad_file);
+    EXPECT_NE(what.find(says), std::string::npos) << what;
+  };
+  const Tokenizer tokenizer = Tokenizer::parse_tiktoken("YQ== 0\nYg== 1\nYWI= 2\n", "given");
+  EXPECT_EQ(tokenizer.encode("aab", false), (std::vector<std::int32_t>{0, 2}));
+  EXPECT_EQ(tokenizer.decode(std::vector<std::int32_t>{2, 1}, false), "abb");
+  refused("", "no ranks");
+  refused("YQ==", "line 1 is not base64");
+  refused("YQ= 0\n", "line 1 is not base64");
+  refused("YQ== 0\nYg== x\n", "line 2 is not base64");
+  refused("YQ== 1\n", "line 1 has rank 1, expected 0");
+  refused("YQ== 0\nYQ== 1\n", "line 2 has a token that occurs before");
+}
+
+TEST(DirectoryTokenizers, VocabularyFiles) {
+  const std::filesystem::path place =
+      std::filesystem::path(testing::TempDir()) / "quaver_text_directory";
+  std::filesystem::create_directories(place);
+  const auto write = [&](const char* name, const char* content) {
+    std::ofstream(place / name, std::ios::binary) << content;
+  };
+  using Ids = std::vector<std::int32_t>;
+  write("vocab.txt", "[UNK]\n[CLS]\n[SEP]\nab\n##c\n");
+  EXPECT_EQ(Tokenizer::find(place)->encode("ABC [SEP] x", true), (Ids{1, 3, 4, 2, 0, 2}));
+  write("vocab.json", R"({"a": 0, "b": 1, "ab": 2, "</s>": 3})");
+  write("merges.txt", "#version: 0.2\na b\n");
+  write("added_tokens.json", R"({"<x>": 4})");
+  write("tokenizer_config.json", R"({"bos_token": "</s>", "add_bos_token": true})");
+  EXPECT_EQ(Tokenizer::find(place)->encode("ab<x>a", true), (Ids{3, 2, 4, 0}));
+  write("merges.txt", "a c\n");
+  EXPECT_NE(error_of([&] { Tokenizer::find(place); }).second.find("'c', which is not in"),
+            std::string::npos);
+  write("tokenizer_config.json", "[");
+  EXPECT_NE(error_of([&] { Tokenizer::find(place); }).second.find("tokenizer_config.json"),
+            std::string::npos);
+  std::filesystem::remove_all(place);
 }
 
 TEST(HostileFiles, NamesAndContent) {

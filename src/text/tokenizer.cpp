@@ -32,22 +32,45 @@ void pass_token(const Engine& engine, std::int32_t id, bool skip_special, const 
 }  // namespace
 
 std::optional<Tokenizer> Tokenizer::find(const std::filesystem::path& directory) {
+  using std::filesystem::exists;
   for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
-    if (std::filesystem::exists(directory / name)) return load(directory / name);
+    if (exists(directory / name)) return load(directory / name);
   }
-  return std::nullopt;
+  if (exists(directory / "vocab.json") && exists(directory / "merges.txt")) {
+    return load(directory / "vocab.json");
+  }
+  if (exists(directory / "vocab.txt")) return load(directory / "vocab.txt");
+  std::vector<std::filesystem::path> ranks;
+  if (std::filesystem::is_directory(directory)) {
+    for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+      if (entry.path().extension() == ".tiktoken") ranks.push_back(entry.path());
+    }
+  }
+  if (ranks.empty()) return std::nullopt;
+  return load(*std::min_element(ranks.begin(), ranks.end()));
 }
 
 Tokenizer Tokenizer::load(const std::filesystem::path& file) {
-  const std::string bytes = read_file(file, tokens::largest_tokenizer_file);
+  std::string bytes = read_file(file, tokens::largest_tokenizer_file);
+  const std::filesystem::path directory = file.parent_path();
+  const auto beside = [&](const char* name) -> std::string {
+    if (!std::filesystem::exists(directory / name)) return {};
+    return read_file(directory / name, tokens::largest_tokenizer_file);
+  };
+  if (file.extension() == ".tiktoken") return parse_tiktoken(bytes, file.string());
+  const bool list = file.filename() == "vocab.txt";
+  if (list || file.filename() == "vocab.json") {
+    const tokens::DirectoryFiles files{
+        std::move(bytes), beside("merges.txt"), beside("tokenizer_config.json"),
+        beside("special_tokens_map.json"), beside("added_tokens.json")};
+    return Tokenizer(list ? tokens::read_vocabulary_list(files, file.string())
+                          : tokens::read_vocabulary_and_merges(files, file.string()));
+  }
   const std::size_t first = bytes.find_first_not_of(" \t\r\n\xEF\xBB\xBF");
   const bool json = first != std::string::npos && bytes[first] == '{';
   if (file.extension() != ".model" && json) return parse_json(bytes, file.string());
-  const auto beside = file.parent_path() / "tokenizer_config.json";
-  const std::string config =
-      std::filesystem::exists(beside) ? read_file(beside, tokens::largest_tokenizer_file) : "";
   ensure_file(file.extension() != ".json", file.string(), ": not a JSON object");
-  return parse_sentencepiece(bytes, file.string(), config);
+  return parse_sentencepiece(bytes, file.string(), beside("tokenizer_config.json"));
 }
 
 Tokenizer Tokenizer::parse_json(std::string_view bytes, std::string_view where) {
@@ -57,6 +80,10 @@ Tokenizer Tokenizer::parse_json(std::string_view bytes, std::string_view where) 
 Tokenizer Tokenizer::parse_sentencepiece(std::string_view bytes, std::string_view where,
                                          std::string_view config) {
   return Tokenizer(tokens::read_sentencepiece_model(bytes, where, config));
+}
+
+Tokenizer Tokenizer::parse_tiktoken(std::string_view bytes, std::string_view where) {
+  return Tokenizer(tokens::read_tiktoken(bytes, where));
 }
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text, bool add_special_tokens) const {

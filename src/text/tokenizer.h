@@ -20,13 +20,14 @@ struct TextStreamState;
 // Cheap to copy; every method is const and safe to call from several threads.
 class Tokenizer {
  public:
-  // The tokenizer of a checkpoint directory: tokenizer.json, else tokenizer.model; nullopt: neither
-  // is there. Errors are those of `load`.
+  // The tokenizer of a checkpoint directory: tokenizer.json, else tokenizer.model, vocab.json with
+  // merges.txt, vocab.txt, a file *.tiktoken; nullopt: none is there. Errors are those of `load`.
   static std::optional<Tokenizer> find(const std::filesystem::path& directory);
 
-  // Reads a tokenizer.json, or a SentencePiece model (by the name's ending .model, else by the
-  // content); for the latter tokenizer_config.json beside it may say add_bos_token, add_eos_token,
-  // bos_token and eos_token. Throws Error: io, bad_file, unsupported.
+  // Reads a tokenizer.json, a *.tiktoken, a vocab.json or vocab.txt with the files beside it, or a
+  // SentencePiece model (by the name's ending .model, else by the content); for the latter
+  // tokenizer_config.json beside it may say add_bos_token, add_eos_token, bos_token and eos_token.
+  // Throws Error: io, bad_file, unsupported.
   static Tokenizer load(const std::filesystem::path& file);
 
   // Reads a tokenizer file's bytes; `where` stands in the messages. `config` is
@@ -34,6 +35,9 @@ class Tokenizer {
   static Tokenizer parse_json(std::string_view bytes, std::string_view where);
   static Tokenizer parse_sentencepiece(std::string_view bytes, std::string_view where,
                                        std::string_view config = {});
+
+  // A tiktoken rank file: the name at the end of `where` or the number of ranks tells its pattern.
+  static Tokenizer parse_tiktoken(std::string_view bytes, std::string_view where);
 
   // Ids of UTF-8 text; each maximal ill-formed subpart counts as U+FFFD. Strings of added tokens
   // (tokenizer.json) and of user-defined symbols (SentencePiece) that stand in the text become

@@ -13,7 +13,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view file = bytes.substr(1);
   const std::string_view text = bytes.substr(size - size / 4);  // any bytes, UTF-8 or not
   try {
-    const quaver::Tokenizer tokenizer = bytes[0] % 2 == 0
+    const auto kind = static_cast<unsigned char>(bytes[0]) % 4;
+    const quaver::Tokenizer tokenizer = kind == 3 ? quaver::Tokenizer::parse_tiktoken(file, "qwen")
+                                        : kind % 2 == 0
                                             ? quaver::Tokenizer::parse_json(file, "fuzz")
                                             : quaver::Tokenizer::parse_sentencepiece(file, "fuzz");
     for (const std::string_view given :
