@@ -17,17 +17,29 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view file_name = "model.safetensors";
 constexpr std::string_view index_ending = ".safetensors.index.json";
+constexpr std::string_view torch_file_name = "pytorch_model.bin";
+constexpr std::string_view torch_index_name = "pytorch_model.bin.index.json";
+
+// How the files of a sharded checkpoint end, and what reads one.
+struct ShardKind {
+  std::string_view ending;
+  std::unique_ptr<TensorSource> (*open)(const fs::path& file);
+};
+constexpr ShardKind safetensors_shards{".safetensors", open_safetensors};
+constexpr ShardKind torch_shards{".bin", open_torch_file};
 
 class ShardedSource final : public TensorSource {
  public:
-  ShardedSource(const fs::path& directory, const fs::path& index_file) : index_file_(index_file) {
+  ShardedSource(const fs::path& directory, const fs::path& index_file, const ShardKind& kind)
+      : index_file_(index_file) {
     const std::string where = index_file.string();
-    const ShardIndex index = parse_shard_index(read_file(index_file, max_index_bytes), where);
+    const ShardIndex index =
+        parse_shard_index(read_file(index_file, max_index_bytes), where, kind.ending);
     for (const auto& [file, names] : index.files)
       ensure_file(fs::exists(directory / file), where, ": the file ", file, " with ", names.size(),
                   " tensors (", printable(*names.begin()), ", ...) is missing");
     for (const auto& [file, names] : index.files) {
-      shards_.push_back(open_safetensors(directory / file));
+      shards_.push_back(kind.open(directory / file));
       const auto found = shards_.back()->tensors();
       check_shard(index, file, found, where);
       for (const TensorInfo& tensor : found) places_.emplace_back(tensor, shards_.size() - 1);
@@ -74,15 +86,13 @@ std::string autogptq_file(const fs::path& directory, const std::vector<std::stri
 }
 
 [[noreturn]] void nothing_found(const fs::path& directory, const std::vector<std::string>& names) {
-  const auto pickle = std::ranges::find_if(names, [](const std::string& name) {
-    return name.ends_with(".bin") || name.ends_with(".pt") || name.ends_with(".pth");
+  const auto other = std::ranges::find_if(names, [](const std::string& name) {
+    return name.ends_with(".safetensors") || name.ends_with(".bin") || name.ends_with(".pt") ||
+           name.ends_with(".pth");
   });
-  const std::string looked_for = text(directory.string(), ": no weights: looked for ", file_name,
-                                      ", model", index_ending, " and gptq_model-*.safetensors");
-  if (pickle != names.end())
-    fail(Fault::unsupported, looked_for, "; found ", *pickle,
-         ", a PyTorch file, which quaver does not read: convert it to safetensors first");
-  fail(Fault::bad_file, looked_for);
+  fail(Fault::bad_file, directory.string(), ": no weights: looked for ", file_name, ", model",
+       index_ending, ", gptq_model-*.safetensors, ", torch_file_name, " and ", torch_index_name,
+       other == names.end() ? std::string() : text("; found ", printable(*other)));
 }
 
 }  // namespace
@@ -96,13 +106,18 @@ std::unique_ptr<TensorSource> open_checkpoint(const fs::path& directory) {
   const std::vector<std::string> names = names_in(directory);
   const auto has = [&](const std::string& name) { return std::ranges::binary_search(names, name); };
   if (has(std::string(file_name))) return open_safetensors(directory / file_name);
-  std::string index = "model" + std::string(index_ending);
-  if (!has(index)) {
-    if (const auto single = autogptq_file(directory, names, ".safetensors"); !single.empty())
-      return open_safetensors(directory / single);
-    index = autogptq_file(directory, names, index_ending);
-  }
-  if (!index.empty()) return std::make_unique<ShardedSource>(directory, directory / index);
+  const auto sharded = [&](const std::string& index, const ShardKind& kind) {
+    return std::make_unique<ShardedSource>(directory, directory / index, kind);
+  };
+  if (const auto index = text("model", index_ending); has(index))
+    return sharded(index, safetensors_shards);
+  if (const auto single = autogptq_file(directory, names, ".safetensors"); !single.empty())
+    return open_safetensors(directory / single);
+  if (const auto index = autogptq_file(directory, names, index_ending); !index.empty())
+    return sharded(index, safetensors_shards);
+  if (const std::string single(torch_file_name); has(single))
+    return open_torch_file(directory / single);
+  if (const std::string index(torch_index_name); has(index)) return sharded(index, torch_shards);
   nothing_found(directory, names);
 }
 

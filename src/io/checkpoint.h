@@ -41,9 +41,13 @@ class TensorSink {
 // them). Throws Error(bad_file) on anything that the format forbids.
 std::unique_ptr<TensorSource> open_safetensors(const std::filesystem::path& file);
 
+// One file that torch.save wrote, such as pytorch_model.bin. Nothing in it is executed: see
+// torch_file.h. Tensors that are not row-major there are copied.
+std::unique_ptr<TensorSource> open_torch_file(const std::filesystem::path& file);
+
 // A directory: model.safetensors, else the shards of model.safetensors.index.json, else AutoGPTQ's
-// gptq_model-*.safetensors (one, or the shards of its index). The error where none is there says
-// what was looked for.
+// gptq_model-*.safetensors (one, or the shards of its index), else pytorch_model.bin, else the
+// shards of pytorch_model.bin.index.json. The error where none is there says what was looked for.
 std::unique_ptr<TensorSource> open_checkpoint(const std::filesystem::path& directory);
 
 }  // namespace quaver

@@ -197,10 +197,11 @@ TEST_F(CheckpointTest, SaysWhatWasLookedFor) {
   expect_error(Fault::io, "no such directory", [&] { open_checkpoint(directory / "none"); });
   expect_error(Fault::bad_file, "looked for model.safetensors, model.safetensors.index.json",
                [&] { open_checkpoint(directory); });
-  write_file_atomically(directory / "pytorch_model.bin", "x");
-  expect_error(Fault::unsupported, "found pytorch_model.bin", [&] { open_checkpoint(directory); });
+  write_file_atomically(directory / "consolidated.pth", "x");
+  expect_error(Fault::bad_file, "pytorch_model.bin.index.json; found 'consolidated.pth'",
+               [&] { open_checkpoint(directory); });
   expect_error(Fault::bad_file, "is a file",
-               [&] { open_checkpoint(directory / "pytorch_model.bin"); });
+               [&] { open_checkpoint(directory / "consolidated.pth"); });
   fs::create_symlink("model.safetensors", directory / "model.safetensors");
   expect_error(Fault::io, "symbolic links", [&] { open_checkpoint(directory); });
   fs::remove(directory / "model.safetensors");

@@ -9,12 +9,11 @@
 namespace quaver {
 namespace {
 
-constexpr std::string_view ending = ".safetensors";
 constexpr std::size_t longest_file_name = 255;
 
 // Nothing that could leave the directory gets through: no separator, no NUL, no "..", which lacks
 // the ending.
-bool is_shard_name(std::string_view name) {
+bool is_shard_name(std::string_view name, std::string_view ending) {
   const auto allowed = [](char c) {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' ||
            c == '_' || c == '-';
@@ -25,7 +24,8 @@ bool is_shard_name(std::string_view name) {
 
 }  // namespace
 
-ShardIndex parse_shard_index(std::string_view json, std::string_view where) {
+ShardIndex parse_shard_index(std::string_view json, std::string_view where,
+                             std::string_view ending) {
   const Json root = parse_json(json, where, {.bytes = max_index_bytes, .depth = 16});
   ensure_file(root.is_object(), where, ": expected an object, found ", root.type_name());
   const auto map = root.find("weight_map");
@@ -37,9 +37,9 @@ ShardIndex parse_shard_index(std::string_view json, std::string_view where) {
     ensure_file(file.is_string(), where, ": the file of tensor ", printable(tensor),
                 " is not a string");
     const auto& name = file.get_ref<const std::string&>();
-    ensure_file(is_shard_name(name), where, ": tensor ", printable(tensor), " lies in ",
-                printable(name),
-                ", expected the plain name of a .safetensors file in the same directory");
+    ensure_file(is_shard_name(name, ending), where, ": tensor ", printable(tensor), " lies in ",
+                printable(name), ", expected the plain name of a ", ending,
+                " file in the same directory");
     index.files[name].insert(tensor);
   }
   return index;

@@ -1,5 +1,6 @@
 #pragma once
-// model.safetensors.index.json: which file of a sharded checkpoint holds which tensor.
+// model.safetensors.index.json and pytorch_model.bin.index.json: which file of a sharded checkpoint
+// holds which tensor.
 #include <map>
 #include <set>
 #include <span>
@@ -12,15 +13,16 @@ namespace quaver {
 
 struct ShardIndex {
   // file name -> names of its tensors. File names are plain names inside the directory:
-  // ^[A-Za-z0-9._-]+\.safetensors$
+  // ^[A-Za-z0-9._-]+\.safetensors$, or .bin
   std::map<std::string, std::set<std::string>> files;
 };
 
 inline constexpr std::string_view shard_index_file = "model.safetensors.index.json";
 inline constexpr std::size_t max_index_bytes = 64'000'000;
 
-// Throws Error(bad_file) that begins with `where`.
-ShardIndex parse_shard_index(std::string_view json, std::string_view where);
+// `ending` is that of all files of the checkpoint. Throws Error(bad_file) that begins with `where`.
+ShardIndex parse_shard_index(std::string_view json, std::string_view where,
+                             std::string_view ending = ".safetensors");
 
 // Throws Error(bad_file) that begins with `where` unless `found`, the tensors that stand in `file`,
 // have exactly the names that the index gives it.

@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 
 #include "guarded_backend.h"
@@ -123,6 +125,25 @@ TEST(StoryOpt, LogitsEqualTransformers) {
         largest = std::max(largest, std::abs(g));
       }
   EXPECT_LT(difference / largest, 1e-4);
+}
+
+// The same weights in both kinds of file; the .bin stores one of them transposed.
+TEST(TorchCheckpoint, LogitsEqualThoseOfSafetensors) {
+  const auto logits_of = [](const char* kind) {
+    const auto decoder = load_decoder(open_model(data / "bin/llama" / kind));
+    Tensor ids({12}, DType::i32), mask({1, 12}, DType::i64);
+    for (int i = 0; i < 12; ++i) {
+      ids.data<std::int32_t>()[i] = i * 37 % 96;
+      mask.data<std::int64_t>()[i] = 1;
+    }
+    Step step = step_for(*decoder, mask, {});
+    return on_host(decoder->logits(decoder->forward(ids, step), step));
+  };
+  const Tensor a = logits_of("bin"), b = logits_of("safetensors");
+  ASSERT_EQ(a.shape(), (Shape{12, 96}));
+  ASSERT_EQ(b.shape(), a.shape());
+  EXPECT_EQ(std::memcmp(a.host(), b.host(), a.bytes()), 0);
+  EXPECT_TRUE(std::ranges::any_of(a.data<float>(), [](float v) { return v != 0; }));
 }
 
 // --- What does not fit is refused by name ------------------------------------------------------
