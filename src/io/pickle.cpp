@@ -222,8 +222,9 @@ class Machine {
     return true;
   }
   void remember(std::uint64_t index) {
-    if (index >= max_pickle_steps)
-      refuse("the memo has the index ", index, "; the limit is ", max_pickle_steps);
+    // Indices count values, each of which has at least a byte.
+    const std::size_t limit = std::min(max_pickle_steps, bytes_.size());
+    if (index >= limit) refuse("the memo has the index ", index, "; the limit is ", limit);
     if (stack_.size() <= floor()) refuse("nothing is there to remember");
     if (index >= memo_.size()) memo_.resize(index + 1, unset);
     memo_[index] = stack_.back();

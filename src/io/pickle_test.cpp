@@ -155,7 +155,7 @@ TEST(Pickle, RefusesAWrongStack) {
 }
 
 TEST(Pickle, RefusesHugeNumbers) {
-  expect_refusal("Nr\xff\xff\xff\xff", "the memo has the index 4294967295");
+  expect_refusal("Nr\xff\xff\xff\xff", "the memo has the index 4294967295; the limit is 9");
   expect_refusal("X\xff\xff\xff\xff", "4294967295 bytes are needed");
   expect_refusal("\x8a\x09" + std::string(9, 'x'), "a whole number of 9 bytes");
   expect_refusal("X\x02\x00\x00\x00\xff\xff"s, "not UTF-8");

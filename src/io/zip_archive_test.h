@@ -15,7 +15,7 @@ struct ZipPart {
 
 inline std::string little(std::uint64_t value, int width) {
   std::string bytes;
-  for (int i = 0; i < width; ++i) bytes += static_cast<char>(value >> 8 * i & 255);
+  for (; width > 0; --width, value >>= 8) bytes += static_cast<char>(value & 255);
   return bytes;
 }
 

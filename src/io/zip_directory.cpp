@@ -1,6 +1,7 @@
 #include "io/zip_directory.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
 #include "io/safetensors_header.h"

@@ -6,9 +6,10 @@ import signal
 import struct
 import subprocess
 import time
+import zipfile
 
-from quaver import (FAMILIES, FIXTURES, MODEL, PROGRAM, copy_of, files_of, main, read_safetensors, run,
-                    run_json, tests_of, write_safetensors)
+from quaver import (FAMILIES, FIXTURES, MODEL, PROGRAM, SOURCE, copy_of, files_of, main,
+                    read_safetensors, run, run_json, tests_of, write_safetensors)
 
 SMALL = ["--samples", "8", "--seqlen", "128"]
 
@@ -189,6 +190,38 @@ def test_shards(directory):
         index = json.load(f)["weight_map"]
     assert len(set(index.values())) > 1 and set(index) == set(weights_of(out))
     run("eval", out, "--context", "64", "--max-windows", "2")
+
+
+def test_torch_checkpoints_give_the_same_weights(directory):
+    """model.safetensors and pytorch_model.bin with the same weights are the same to every command."""
+    pair = os.path.join(SOURCE, "tests/data/bin/llama")
+    quantized, logits = [], []
+    for kind in ("safetensors", "bin"):
+        model, out = os.path.join(pair, kind), os.path.join(directory, kind)
+        run("quantize", model, out, "--bits", "4", "--group-size", "16", "--format", "gptq_v2",
+            "--method", "rtn")
+        quantized.append(files_of(out)["model.safetensors"])
+        ids, got = os.path.join(directory, "ids.json"), os.path.join(directory, "l.safetensors")
+        with open(ids, "w") as f:
+            json.dump(list(range(3, 60, 5)), f)
+        run("forward", model, "--ids", ids, "--out", got)
+        logits.append(read_safetensors(got))
+    assert quantized[0] == quantized[1] and logits[0] == logits[1]
+    tensors = run_json("inspect", model, "--tensors")["tensors"]
+    assert len(tensors) == 21 and all(t["dtype"] == "f16" for t in tensors), tensors
+
+
+def test_pickles_are_not_executed(directory):
+    model = copy_of(os.path.join(SOURCE, "tests/data/bin/llama/bin"), directory)
+    path, target = os.path.join(model, "pytorch_model.bin"), os.path.join(directory, "executed")
+    attack = f"cos\nsystem\nX{{}}touch {target}\x85R.".encode()
+    attack = attack.replace(b"{}", struct.pack("<I", len("touch " + target)))
+    with open(path, "wb") as f:
+        with zipfile.ZipFile(f, "w") as archive:
+            archive.writestr("archive/data.pkl", b"\x80\x02" + attack)
+    _, err = run("inspect", model, code=3)
+    assert "data.pkl" in err and "os.system" in err and "execute" in err, err
+    assert not os.path.exists(target)
 
 
 def test_non_finite_weights_exit_with_3(directory):
