@@ -18,7 +18,7 @@ struct LoadOptions {
   std::string device = "cpu";
 };
 
-// Called with each piece of text as soon as it is final; return false to stop.
+// Called after each token with the text that became final, perhaps none; return false to stop.
 using TextSink = std::function<bool(std::string_view piece)>;
 
 class Model {

@@ -36,8 +36,10 @@ def test_help_mentions_the_contract(_):
         "quantize": "method bits group-size sym asym desc-act act-group-aware "
                     "no-act-group-aware true-sequential no-true-sequential damp rule calibration "
                     "text-field samples seqlen seed format shard-size strict overwrite exact fast",
-        "generate": "max-new-tokens temperature top-k top-p repetition-penalty num-beams "
-                    "length-penalty early-stopping seed stop ids no-stream ignore-eos prompt-file",
+        "generate": "max-new-tokens temperature top-k top-p min-p typical-p repetition-penalty "
+                    "frequency-penalty presence-penalty no-repeat-ngram-size min-new-tokens logit-bias "
+                    "num-beams num-return-sequences length-penalty early-stopping "
+                    "prompt-lookup-num-tokens kv-cache seed stop ids no-stream ignore-eos prompt-file",
         "eval": "text protocol context stride max-windows against exact fast",
         "forward": "ids out hidden exact fast",
         "tokenize": "file lines add-special-tokens",
