@@ -3,6 +3,8 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <type_traits>
+#include <unordered_set>
 #include <vector>
 
 #include "core/error.h"
@@ -13,10 +15,19 @@ namespace {
 
 // Builds a Json value from nlohmann's SAX events and refuses what its own DOM builder lets pass:
 // duplicate keys, deep nesting and numbers that overflow.
-class StrictBuilder final : public nlohmann::json_sax<Json> {
+template <class Value>
+class StrictBuilder final : public nlohmann::json_sax<Value> {
+  static constexpr bool ordered = std::is_same_v<Value, OrderedJson>;
+  using Sax = nlohmann::json_sax<Value>;
+  using typename Sax::binary_t;
+  using typename Sax::number_float_t;
+  using typename Sax::number_integer_t;
+  using typename Sax::number_unsigned_t;
+  using typename Sax::string_t;
+
  public:
   StrictBuilder(std::string_view where, int depth) : where_(where), depth_(depth) {}
-  Json take() { return std::move(root_); }
+  Value take() { return std::move(root_); }
 
   bool null() override { return value(nullptr); }
   bool boolean(bool v) override { return value(v); }
@@ -24,19 +35,34 @@ class StrictBuilder final : public nlohmann::json_sax<Json> {
   bool number_unsigned(number_unsigned_t v) override { return value(v); }
   bool number_float(number_float_t v, const string_t& written) override {
     ensure_file(std::isfinite(v), where_, ": number ", written, " is out of range");
+    // What was written without a point or exponent is an integer that did not fit.
+    ensure_file(!ordered || written.find_first_of(".eE") != std::string::npos, where_, ": integer ",
+                written, " has more than 64 bits");
     return value(v);
   }
   bool string(string_t& v) override { return value(std::move(v)); }
   bool binary(binary_t&) override { fail(Fault::internal, where_, ": binary value in JSON text"); }
-  bool start_object(std::size_t) override { return open(Json::object()); }
-  bool end_object() override { return close(); }
-  bool start_array(std::size_t) override { return open(Json::array()); }
+  bool start_object(std::size_t) override {
+    if constexpr (ordered) keys_.emplace_back();
+    return open(Value::object());
+  }
+  bool end_object() override {
+    if constexpr (ordered) keys_.pop_back();
+    return close();
+  }
+  bool start_array(std::size_t) override { return open(Value::array()); }
   bool end_array() override { return close(); }
   bool key(string_t& name) override {
-    auto [place, added] =
-        stack_.back()->get_ref<Json::object_t&>().emplace(std::move(name), nullptr);
-    ensure_file(added, where_, ": duplicate key '", place->first, "'");
-    slot_ = &place->second;
+    auto& object = stack_.back()->template get_ref<typename Value::object_t&>();
+    if constexpr (ordered) {  // whose emplace would look through all keys so far
+      ensure_file(keys_.back().insert(name).second, where_, ": duplicate key '", name, "'");
+      object.push_back({std::move(name), nullptr});
+      slot_ = &object.back().second;
+    } else {
+      auto [place, added] = object.emplace(std::move(name), nullptr);
+      ensure_file(added, where_, ": duplicate key '", place->first, "'");
+      slot_ = &place->second;
+    }
     return true;
   }
   bool parse_error(std::size_t position, const std::string&,
@@ -45,7 +71,7 @@ class StrictBuilder final : public nlohmann::json_sax<Json> {
   }
 
  private:
-  Json* place(Json v) {
+  Value* place(Value v) {
     if (stack_.empty()) {
       root_ = std::move(v);
       return &root_;
@@ -57,11 +83,11 @@ class StrictBuilder final : public nlohmann::json_sax<Json> {
     *slot_ = std::move(v);
     return slot_;
   }
-  bool value(Json v) {
+  bool value(Value v) {
     place(std::move(v));
     return true;
   }
-  bool open(Json container) {
+  bool open(Value container) {
     ensure_file(static_cast<int>(stack_.size()) < depth_, where_, ": nested deeper than ", depth_,
                 " levels");
     stack_.push_back(place(std::move(container)));
@@ -74,10 +100,20 @@ class StrictBuilder final : public nlohmann::json_sax<Json> {
 
   std::string where_;
   int depth_;
-  Json root_;
-  Json* slot_ = nullptr;      // where the value of the last key goes
-  std::vector<Json*> stack_;  // open containers; stable, since only the innermost one grows
+  Value root_;
+  Value* slot_ = nullptr;                              // where the value of the last key goes
+  std::vector<std::unordered_set<std::string>> keys_;  // of the open objects, if ordered
+  std::vector<Value*> stack_;  // open containers; stable, since only the innermost one grows
 };
+
+template <class Value>
+Value parsed(std::string_view source, std::string_view where, const JsonLimits& limits) {
+  ensure_file(source.size() <= limits.bytes, where, ": ", source.size(),
+              " bytes of JSON, the limit is ", limits.bytes);
+  StrictBuilder<Value> builder(where, limits.depth);
+  Value::sax_parse(source.begin(), source.end(), &builder);
+  return builder.take();
+}
 
 const Json* present(const Json& object, const char* key, std::string_view where) {
   ensure_file(object.is_object(), where, ": expected an object, found ", object.type_name());
@@ -110,11 +146,12 @@ std::int64_t integer(const Json& v, const char* key, std::string_view where) {
 }  // namespace
 
 Json parse_json(std::string_view source, std::string_view where, const JsonLimits& limits) {
-  ensure_file(source.size() <= limits.bytes, where, ": ", source.size(),
-              " bytes of JSON, the limit is ", limits.bytes);
-  StrictBuilder builder(where, limits.depth);
-  Json::sax_parse(source.begin(), source.end(), &builder);
-  return builder.take();
+  return parsed<Json>(source, where, limits);
+}
+
+OrderedJson parse_ordered_json(std::string_view source, std::string_view where,
+                               const JsonLimits& limits) {
+  return parsed<OrderedJson>(source, where, limits);
 }
 
 Json read_json_file(const std::string& path, const JsonLimits& limits) {

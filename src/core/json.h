@@ -8,6 +8,7 @@
 namespace quaver {
 
 using Json = nlohmann::json;
+using OrderedJson = nlohmann::ordered_json;  // objects keep the order of their keys
 
 struct JsonLimits {
   std::size_t bytes = 100'000'000;
@@ -18,6 +19,10 @@ struct JsonLimits {
 // the limits, syntax errors, invalid UTF-8, duplicate keys in one object, numbers that are not
 // finite in double precision.
 Json parse_json(std::string_view source, std::string_view where, const JsonLimits& limits = {});
+
+// The same, with the order of keys; integers of more than 64 bits are refused too.
+OrderedJson parse_ordered_json(std::string_view source, std::string_view where,
+                               const JsonLimits& limits = {});
 
 // Reads and parses a file; `path` stands in the error messages.
 Json read_json_file(const std::string& path, const JsonLimits& limits = {});

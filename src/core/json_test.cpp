@@ -66,5 +66,20 @@ TEST(Json, TypedAccessNamesWhatIsWrong) {
   EXPECT_THROW(json_int(parse_json("[1]", "t"), "n", "t"), Error);
 }
 
+TEST(Json, OrderedKeepsTheOrderOfKeysAndIsAsStrict) {
+  const OrderedJson j = parse_ordered_json(R"({"z": {"b": 1, "a": [2.5]}, "a": null})", "t");
+  EXPECT_EQ(j.dump(), R"({"z":{"b":1,"a":[2.5]},"a":null})");
+  EXPECT_THROW(parse_ordered_json(R"({"a": 1, "b": {}, "a": 2})", "t"), Error);
+  EXPECT_NO_THROW(parse_ordered_json(R"([{"a": {"a": 1}}, {"a": 2}])", "t"));
+  EXPECT_THROW(parse_ordered_json(std::string(65, '['), "t"), Error);
+  EXPECT_THROW(parse_ordered_json("1e999", "t"), Error);
+  try {
+    parse_ordered_json("[123456789012345678901]", "t");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_STREQ(e.what(), "t: integer 123456789012345678901 has more than 64 bits");
+  }
+}
+
 }  // namespace
 }  // namespace quaver
