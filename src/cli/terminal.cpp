@@ -188,6 +188,16 @@ void Progress::clear() {
 
 void catch_interrupts() { std::signal(SIGINT, on_interrupt); }
 
+void catch_all_interrupts() {
+  interrupts = 0;
+  std::signal(SIGINT, [](int) { interrupts = 1; });
+}
+
+void release_interrupts() {
+  std::signal(SIGINT, SIG_DFL);
+  interrupts = 0;
+}
+
 bool interrupted() { return interrupts != 0; }
 
 void stop_if_interrupted() {

@@ -58,6 +58,10 @@ class Progress {
 // Ctrl-C. The first one sets a flag, which the running job sees at its next step; the second ends
 // the process at once.
 void catch_interrupts();
+// For a program that goes on: every Ctrl-C sets the flag, until release_interrupts() forgets it and
+// gives Ctrl-C its usual meaning again.
+void catch_all_interrupts();
+void release_interrupts();
 bool interrupted();
 void stop_if_interrupted();  // throws Error(interrupted)
 
