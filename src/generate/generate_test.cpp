@@ -76,6 +76,20 @@ TEST_P(Generation, prompt_lookup_gives_what_greedy_gives) {
   }
 }
 
+// Each token is drawn from the model's own logits by the same stream, guessed or not.
+TEST(Generate, prompt_lookup_changes_no_sample) {
+  const auto decoder = fixture_decoder("gptj");
+  const std::vector<Ids> prompts = {{5, 6, 7, 5, 6, 7, 5, 6}, golden_prompts("gptj").front()};
+  GenerateSettings settings{.max_new_tokens = 40, .sample = true, .top_k = 3, .seed = 4};
+  const std::vector<Ids> plain = new_ids(*decoder, prompts, settings);
+  settings.prompt_lookup_num_tokens = 4;
+  EXPECT_EQ(new_ids(*decoder, prompts, settings), plain);
+  settings.repetition_penalty = 1.3;  // sees each accepted guess
+  const std::vector<Ids> penalized = new_ids(*decoder, prompts, settings);
+  settings.prompt_lookup_num_tokens = 0;
+  EXPECT_EQ(new_ids(*decoder, prompts, settings), penalized);
+}
+
 TEST_P(Generation, a_session_is_reused_as_far_as_the_prompt_agrees) {
   const auto decoder = fixture_decoder(GetParam());
   const Ids prompt = golden_prompts(GetParam()).front();
