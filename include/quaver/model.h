@@ -18,8 +18,29 @@ struct LoadOptions {
   std::string device = "cpu";
 };
 
-// Called with each piece of text as soon as it is final; return false to stop.
+// Called after each token with the text that became final, perhaps none; return false to stop.
 using TextSink = std::function<bool(std::string_view piece)>;
+
+struct ChatMessage {
+  std::string role;  // "system", "user" or "assistant"; a template may know more
+  std::string content;
+};
+
+// What a model has read: the tokens that the next prompt has in common with the last one and its
+// answer are not computed again. For one model, which must outlive it.
+class PromptCache {
+ public:
+  PromptCache();
+  PromptCache(PromptCache&&) noexcept;
+  PromptCache& operator=(PromptCache&&) noexcept;
+  ~PromptCache();
+
+  struct Impl;
+  Impl& impl() { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
 
 class Model {
  public:
@@ -34,6 +55,13 @@ class Model {
   // A batch of prompts as token ids, taken as they are (no special tokens are added).
   std::vector<GenerateResult> generate(std::span<const std::vector<std::int32_t>> prompts,
                                        const GenerateOptions& options = {}) const;
+  // One prompt of token ids, continued over what `cache` holds, which then holds this text too.
+  GenerateResult generate(std::span<const std::int32_t> prompt, PromptCache& cache,
+                          const GenerateOptions& options = {}, const TextSink& sink = {}) const;
+  // The conversation in the model's own chat template, ready for an answer, as token ids. Throws
+  // Error where the model has no template or the template refuses the conversation.
+  std::vector<std::int32_t> chat_prompt(std::span<const ChatMessage> messages) const;
+  void check_chat() const;  // throws Error unless there are a chat template and a tokenizer
   EvaluateResult evaluate(const EvaluateOptions& options,
                           const std::function<void(const EvaluateProgress&)>& progress = {}) const;
 

@@ -13,8 +13,7 @@ namespace {
 
 std::vector<GenerateResult> run(const Model::Impl& impl, const Tokenizer* tokenizer,
                                 std::span<const std::vector<std::int32_t>> prompts,
-                                const GenerateOptions& options, const TextSink& sink) {
-  const GenerateSettings settings = resolve(options, impl.generation_config);
+                                const GenerateSettings& settings, const TextSink& sink) {
   return quaver::generate({.decoder = *impl.decoder,
                            .tokenizer = tokenizer,
                            .prompts = prompts,
@@ -58,13 +57,17 @@ Model Model::load(const std::string& directory, const LoadOptions& options) {
 GenerateResult Model::generate(std::string_view prompt, const GenerateOptions& options,
                                const TextSink& sink) const {
   const Tokenizer& tokenizer = impl_->needed_tokenizer();
+  const GenerateSettings settings = resolve(options, impl_->generation_config);
+  ensure(settings.num_return_sequences == 1, "[generate] num_return_sequences is ",
+         settings.num_return_sequences, " for a text: expected 1; prompts of ids may have several");
   const std::vector<std::int32_t> ids = tokenizer.encode(prompt, true);
-  return std::move(run(*impl_, &tokenizer, {&ids, 1}, options, sink).front());
+  return std::move(run(*impl_, &tokenizer, {&ids, 1}, settings, sink).front());
 }
 
 std::vector<GenerateResult> Model::generate(std::span<const std::vector<std::int32_t>> prompts,
                                             const GenerateOptions& options) const {
-  return run(*impl_, impl_->tokenizer(), prompts, options, {});
+  const GenerateSettings settings = resolve(options, impl_->generation_config);
+  return run(*impl_, impl_->tokenizer(), prompts, settings, {});
 }
 
 bool Model::has_tokenizer() const { return impl_->tokenizer() != nullptr; }

@@ -20,7 +20,7 @@ struct Command {
 };
 
 // One per file; all.cpp holds the table.
-extern const Command quantize, generate, eval, forward, tokenize, detokenize, inspect, bench,
+extern const Command quantize, generate, chat, eval, forward, tokenize, detokenize, inspect, bench,
     doctor;
 std::span<const Command* const> commands();
 

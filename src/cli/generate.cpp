@@ -22,34 +22,31 @@ struct InputOptions {
   }
 };
 
-Json result_json(const GenerateResult& r) {
-  return {{"text", r.text ? Json(*r.text) : Json()}, {"ids", r.ids},
-          {"prompt_tokens", r.prompt_tokens},        {"new_tokens", r.new_tokens},
-          {"prompt_seconds", r.prompt_seconds},      {"new_seconds", r.new_seconds}};
+Json result_json(const GenerateResult& r, bool lookup) {
+  Json json = {{"text", r.text ? Json(*r.text) : Json()}, {"ids", r.ids},
+               {"prompt_tokens", r.prompt_tokens},        {"new_tokens", r.new_tokens},
+               {"prompt_seconds", r.prompt_seconds},      {"new_seconds", r.new_seconds}};
+  if (lookup) {
+    json["drafted_tokens"] = r.drafted_tokens;
+    json["accepted_tokens"] = r.accepted_tokens;
+  }
+  return json;
 }
 
-std::string speed(const GenerateResult& r) {
-  const auto rate = [](std::int64_t tokens, double seconds) {
-    return seconds > 0 ? fixed(static_cast<double>(tokens) / seconds, 1) : "-";
-  };
-  return text(r.prompt_tokens, " prompt tokens in ", time_in_words(r.prompt_seconds), " (",
-              rate(r.prompt_tokens, r.prompt_seconds), " a second), ", r.new_tokens, " new in ",
-              time_in_words(r.new_seconds), " (", rate(r.new_tokens, r.new_seconds), " a second)");
-}
-
-int generate_batch(const Model& model, const InputOptions& input, const GenerateOptions& options,
-                   const CommonOptions& common) {
-  const IdLists prompts = read_ids(input.ids);
-  const std::vector<GenerateResult> results = model.generate(prompts.lists, options);
+// Results of several prompts or answers; `listed`: as a list even if it is one.
+int generate_batch(const Model& model, const std::vector<std::vector<std::int32_t>>& prompts,
+                   bool listed, const GenerateOptions& options, const CommonOptions& common) {
+  const std::vector<GenerateResult> results = model.generate(prompts, options);
   if (common.json) {
     Json all = Json::array();
-    for (const GenerateResult& r : results) all.push_back(result_json(r));
-    print_json(prompts.nested ? all : all[0]);
+    for (const GenerateResult& r : results)
+      all.push_back(result_json(r, options.prompt_lookup_num_tokens.has_value()));
+    print_json(listed || all.size() > 1 ? all : all[0]);
     return 0;
   }
   for (const GenerateResult& r : results) {
     print((r.text ? *r.text : Json(r.ids).dump()) + "\n");
-    if (common.verbose) note(common, speed(r));
+    if (common.verbose) note(common, speed_in_words(r));
   }
   return 0;
 }
@@ -60,6 +57,29 @@ std::string prompt_of(const std::vector<std::string>& words, const InputOptions&
   std::string prompt = read_standard_input();
   if (prompt.ends_with('\n')) prompt.pop_back();
   return prompt;
+}
+
+// One answer to one text, printed as it comes.
+int generate_text(const Model& model, const std::string& prompt, const GenerateOptions& options,
+                  const InputOptions& input, const CommonOptions& common) {
+  const bool stream = !input.no_stream && !common.json;
+  catch_interrupts();
+  GenerateResult result;
+  try {
+    result = model.generate(prompt, options, [stream](std::string_view piece) {
+      if (stream) print(piece);
+      return !interrupted();
+    });
+  } catch (const Error& error) {
+    if (error.fault == Fault::interrupted) return 130;
+    throw;
+  }
+  if (common.json)
+    print_json(result_json(result, options.prompt_lookup_num_tokens.has_value()));
+  else
+    print(stream ? "\n" : result.text.value_or("") + "\n");
+  note(common, speed_in_words(result));
+  return interrupted() ? 130 : 0;
 }
 
 int run(const Command& self, std::span<const std::string> arguments) {
@@ -76,27 +96,14 @@ int run(const Command& self, std::span<const std::string> arguments) {
   check_model_path((*words)[0]);
   if (!input.ids.empty()) check_input_file(input.ids);
   const Model model = Model::load((*words)[0]);
-  if (!input.ids.empty()) return generate_batch(model, input, options, common);
-
-  const std::string prompt = prompt_of(*words, input);
-  const bool stream = !input.no_stream && !common.json;
-  catch_interrupts();
-  GenerateResult result;
-  try {
-    result = model.generate(prompt, options, [stream](std::string_view piece) {
-      if (stream) print(piece);
-      return !interrupted();
-    });
-  } catch (const Error& error) {
-    if (error.fault == Fault::interrupted) return 130;
-    throw;
+  if (!input.ids.empty()) {
+    const IdLists ids = read_ids(input.ids);
+    return generate_batch(model, ids.lists, ids.nested, options, common);
   }
-  if (common.json)
-    print_json(result_json(result));
-  else
-    print(stream ? "\n" : result.text.value_or("") + "\n");
-  note(common, speed(result));
-  return interrupted() ? 130 : 0;
+  const std::string prompt = prompt_of(*words, input);
+  if (options.num_return_sequences.value_or(1) > 1)
+    return generate_batch(model, {model.tokenize(prompt, true)}, true, options, common);
+  return generate_text(model, prompt, options, input, common);
 }
 
 }  // namespace
@@ -113,6 +120,8 @@ constinit const Command generate = {
         "Examples:\n"
         "  quaver generate models/story-opt \"Once upon a time\" --max-new-tokens 40\n"
         "  quaver generate models/story-opt \"The cat\" --temperature 0.8 --top-p 0.9 --seed 7\n"
+        "  quaver generate models/story-opt \"The cat\" --prompt-lookup-num-tokens 8 --kv-cache "
+        "f16\n"
         "  echo \"One day\" | quaver generate models/story-opt --num-beams 4 --json\n",
     .run = run,
 };

@@ -112,6 +112,21 @@ std::string time_in_words(double seconds) {
   return std::to_string(whole / 3600) + " h " + two(whole / 60 % 60) + " min";
 }
 
+std::string speed_in_words(const GenerateResult& r) {
+  const auto rate = [](std::int64_t tokens, double seconds) {
+    return seconds > 0 ? fixed(static_cast<double>(tokens) / seconds, 1) : "-";
+  };
+  return text(r.prompt_tokens, " prompt tokens",
+              r.reused_tokens > 0 ? text(", ", r.reused_tokens, " of them known,") : "", " in ",
+              time_in_words(r.prompt_seconds), " (",
+              rate(r.prompt_tokens - r.reused_tokens, r.prompt_seconds), " a second), ",
+              r.new_tokens, " new in ", time_in_words(r.new_seconds), " (",
+              rate(r.new_tokens, r.new_seconds), " a second)",
+              r.drafted_tokens > 0 ? text("; of ", r.drafted_tokens, " tokens looked up ",
+                                          r.accepted_tokens, " were right")
+                                   : "");
+}
+
 std::string with_separators(std::int64_t number) {
   std::string digits = std::to_string(number);
   for (int i = static_cast<int>(digits.size()) - 3; i > (number < 0 ? 1 : 0); i -= 3)
@@ -172,6 +187,16 @@ void Progress::clear() {
 }
 
 void catch_interrupts() { std::signal(SIGINT, on_interrupt); }
+
+void catch_all_interrupts() {
+  interrupts = 0;
+  std::signal(SIGINT, [](int) { interrupts = 1; });
+}
+
+void release_interrupts() {
+  std::signal(SIGINT, SIG_DFL);
+  interrupts = 0;
+}
 
 bool interrupted() { return interrupts != 0; }
 

@@ -8,6 +8,7 @@
 
 #include "cli/command.h"
 #include "core/json.h"
+#include "quaver/generate.h"
 
 namespace quaver::cli {
 
@@ -25,9 +26,10 @@ bool live_terminal();
 // cells are numbers are aligned right.
 std::string aligned(const std::vector<std::vector<std::string>>& rows);
 
-std::string fixed(double value, int digits);       // "29.830"
-std::string in_words(std::int64_t bytes);          // "11.8 MB"
-std::string time_in_words(double seconds);         // "42 s", "3 min 07 s"
+std::string fixed(double value, int digits);  // "29.830"
+std::string in_words(std::int64_t bytes);     // "11.8 MB"
+std::string time_in_words(double seconds);    // "42 s", "3 min 07 s"
+std::string speed_in_words(const GenerateResult& r);
 std::string with_separators(std::int64_t number);  // "5,955,584"
 
 // Progress of one job: a line that is redrawn on a terminal, a plain line each ten seconds
@@ -56,6 +58,10 @@ class Progress {
 // Ctrl-C. The first one sets a flag, which the running job sees at its next step; the second ends
 // the process at once.
 void catch_interrupts();
+// For a program that goes on: every Ctrl-C sets the flag, until release_interrupts() forgets it and
+// gives Ctrl-C its usual meaning again.
+void catch_all_interrupts();
+void release_interrupts();
 bool interrupted();
 void stop_if_interrupted();  // throws Error(interrupted)
 

@@ -31,8 +31,11 @@ class BeamSearch {
   // open beam's next token. Before the first step all beams are the prompt.
   void advance(std::span<const float> scores);
 
-  // The best finished continuation, the end token included. Call it when done.
-  const std::vector<std::int32_t>& best() const { return finished_.front().tokens; }
+  // The best finished continuation, or the one after `rank` better ones, the end token included.
+  // Call it when done.
+  const std::vector<std::int32_t>& best(std::int64_t rank = 0) const {
+    return finished_.at(static_cast<std::size_t>(rank)).tokens;
+  }
   float best_score() const { return finished_.front().score; }
 
  private:

@@ -14,10 +14,11 @@ namespace {
 using Ids = std::vector<std::int32_t>;
 constexpr std::size_t vocabulary = 12;
 
-// Runs the search with the golden model in place of a decoder.
-Ids searched(const Ids& prompt, const GenerateSettings& settings, std::int64_t limit,
-             BeamSearch::Ended ended = {}, std::uint64_t row = 0) {
-  BeamSearch search(settings, limit, RandomStream(settings.seed, row), std::move(ended));
+// Runs the search with the golden model in place of a decoder. All finished beams, best first.
+std::vector<Ids> all_searched(const Ids& prompt, const GenerateSettings& settings,
+                              std::int64_t limit, BeamSearch::Ended ended = {}) {
+  BeamSearch search(settings, limit, RandomStream(settings.seed, 0), std::move(ended));
+  const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
   while (!search.done()) {
     std::vector<float> scores;
     for (std::int64_t b = 0; b < search.beams(); ++b) {
@@ -25,13 +26,21 @@ Ids searched(const Ids& prompt, const GenerateSettings& settings, std::int64_t l
       tokens.insert(tokens.end(), search.tokens(b).begin(), search.tokens(b).end());
       std::vector<float> row_scores = golden_logits(tokens, vocabulary);
       log_softmax(row_scores);
-      process(row_scores, {tokens, static_cast<std::int64_t>(prompt.size())}, settings);
+      process(row_scores, {tokens, prompt_tokens, prompt_tokens + limit}, settings);
       if (settings.sample) warp(row_scores, settings, 2);
+      if (settings.renormalize_logits) log_softmax(row_scores);
       scores.insert(scores.end(), row_scores.begin(), row_scores.end());
     }
     search.advance(scores);
   }
-  return search.best();
+  std::vector<Ids> all;
+  for (std::int64_t rank = 0; rank < search.beams(); ++rank) all.push_back(search.best(rank));
+  return all;
+}
+
+Ids searched(const Ids& prompt, const GenerateSettings& settings, std::int64_t limit,
+             BeamSearch::Ended ended = {}) {
+  return all_searched(prompt, settings, limit, std::move(ended)).front();
 }
 
 // num_beams, length_penalty, early_stopping, end tokens, penalties: what transformers gives.
@@ -49,6 +58,23 @@ TEST(BeamSearch, equals_transformers) {
     }
   }
   EXPECT_GT(compared, 200);
+}
+
+// All other options of generation_config.json, and several answers a prompt.
+TEST(BeamSearch, equals_transformers_with_every_option) {
+  int compared = 0;
+  for (const Json& c : golden_cases("searches")) {
+    const GenerateSettings settings = golden_settings(c["settings"]);
+    if (settings.num_beams == 1) continue;
+    std::size_t at = 0;
+    for (const Json& prompt : c["prompts"]) {
+      const auto all = all_searched(prompt.get<Ids>(), settings, *settings.max_new_tokens);
+      for (std::int64_t i = 0; i < settings.num_return_sequences; ++i, ++at, ++compared)
+        EXPECT_EQ(all[static_cast<std::size_t>(i)], c["new"][at].get<Ids>())
+            << c["settings"] << " prompt " << prompt << " rank " << i;
+    }
+  }
+  EXPECT_GT(compared, 500);
 }
 
 // With more beams than there are prefixes the search is exhaustive: it must find the continuation

@@ -59,6 +59,98 @@ TEST_P(Generation, a_batch_gives_each_prompt_what_it_gives_alone) {
   }
 }
 
+TEST_P(Generation, prompt_lookup_gives_what_greedy_gives) {
+  const auto decoder = fixture_decoder(GetParam());
+  std::vector<Ids> prompts = golden_prompts(GetParam());
+  prompts.push_back({5, 6, 7, 5, 6, 7, 5, 6});
+  GenerateSettings settings{.max_new_tokens = 24};
+  const std::vector<Ids> greedy = new_ids(*decoder, prompts, settings);
+  for (const std::int64_t count : {1, 3, 10}) {
+    settings.prompt_lookup_num_tokens = count;
+    const auto results = generate({.decoder = *decoder, .prompts = prompts, .settings = settings});
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      EXPECT_EQ(results[i].ids, greedy[i]) << count << " " << i;
+      EXPECT_LE(results[i].accepted_tokens, results[i].drafted_tokens);
+      EXPECT_LT(results[i].accepted_tokens, 24);
+    }
+  }
+}
+
+// Each token is drawn from the model's own logits by the same stream, guessed or not.
+TEST(Generate, prompt_lookup_changes_no_sample) {
+  const auto decoder = fixture_decoder("gptj");
+  const std::vector<Ids> prompts = {{5, 6, 7, 5, 6, 7, 5, 6}, golden_prompts("gptj").front()};
+  GenerateSettings settings{.max_new_tokens = 40, .sample = true, .top_k = 3, .seed = 4};
+  const std::vector<Ids> plain = new_ids(*decoder, prompts, settings);
+  settings.prompt_lookup_num_tokens = 4;
+  EXPECT_EQ(new_ids(*decoder, prompts, settings), plain);
+  settings.repetition_penalty = 1.3;  // sees each accepted guess
+  const std::vector<Ids> penalized = new_ids(*decoder, prompts, settings);
+  settings.prompt_lookup_num_tokens = 0;
+  EXPECT_EQ(new_ids(*decoder, prompts, settings), penalized);
+}
+
+TEST_P(Generation, a_session_is_reused_as_far_as_the_prompt_agrees) {
+  const auto decoder = fixture_decoder(GetParam());
+  const Ids prompt = golden_prompts(GetParam()).front();
+  const GenerateSettings settings{.max_new_tokens = 6};
+  Session session(*decoder);
+  const auto told = [&](const Ids& ids) {
+    const std::vector<Ids> prompts = {ids};
+    return generate(
+               {.decoder = *decoder, .prompts = prompts, .settings = settings, .session = &session})
+        .front();
+  };
+  const GenerateResult first = told(prompt);
+  EXPECT_EQ(first.ids, new_ids(*decoder, {prompt}, settings).front());
+  EXPECT_EQ(first.reused_tokens, 0);
+  Ids longer = prompt;  // the answer becomes part of the next prompt, as in a chat
+  longer.insert(longer.end(), first.ids.begin(), first.ids.end());
+  EXPECT_EQ(session.ids(), Ids(longer.begin(), longer.end() - 1));
+  longer.insert(longer.end(), {9, 8, 7});
+  const GenerateResult second = told(longer);
+  EXPECT_EQ(second.ids, new_ids(*decoder, {longer}, settings).front());
+  EXPECT_EQ(second.reused_tokens, static_cast<std::int64_t>(prompt.size() + first.ids.size()) - 1);
+  Ids other = prompt;  // differs from its sixth token on
+  other[5] = other[5] == 9 ? 8 : 9;
+  EXPECT_EQ(told(other).ids, new_ids(*decoder, {other}, settings).front());
+  EXPECT_EQ(told(other).reused_tokens, static_cast<std::int64_t>(other.size()) - 1);
+}
+
+TEST(Generate, several_answers_a_prompt) {
+  const auto decoder = fixture_decoder("llama");
+  const std::vector<Ids> prompts = {golden_prompts("llama").front(), {5, 6}};
+  GenerateSettings settings{.max_new_tokens = 8, .num_beams = 3};
+  const std::vector<Ids> best = new_ids(*decoder, prompts, settings);
+  settings.num_return_sequences = 3;
+  const std::vector<Ids> beams = new_ids(*decoder, prompts, settings);
+  ASSERT_EQ(beams.size(), 6u);
+  EXPECT_EQ(beams[0], best[0]);
+  EXPECT_EQ(beams[3], best[1]);
+  EXPECT_NE(beams[0], beams[1]);
+  settings.num_beams = 1;
+  settings.sample = true;
+  settings.temperature = 3;
+  const std::vector<Ids> samples = new_ids(*decoder, prompts, settings);
+  ASSERT_EQ(samples.size(), 6u);
+  EXPECT_NE(samples[0], samples[1]);
+  // The first answer draws from the stream that it has alone; the prompt was fed but once.
+  settings.num_return_sequences = 1;
+  EXPECT_EQ(new_ids(*decoder, {prompts[0]}, settings).front(), samples[0]);
+}
+
+TEST(Generate, each_prompt_has_a_length_of_its_own) {
+  const auto decoder = fixture_decoder("opt");
+  GenerateSettings settings{.max_length = 30};
+  const std::vector<Ids> prompts = {Ids(25, 7), {5, 6}};
+  const std::vector<Ids> ids = new_ids(*decoder, prompts, settings);
+  EXPECT_EQ(ids[0].size(), 5u);
+  EXPECT_EQ(ids[1].size(), 28u);
+  settings.forced_eos = {3};
+  settings.num_beams = 2;
+  for (const Ids& ended : new_ids(*decoder, prompts, settings)) EXPECT_EQ(ended.back(), 3);
+}
+
 TEST(Generate, an_end_token_ends_and_is_kept) {
   const auto decoder = fixture_decoder("llama");
   const std::vector<Ids> prompts = {golden_prompts("llama").front()};
@@ -109,9 +201,18 @@ TEST(Generate, refuses_what_cannot_be) {
   };
   const auto deaf = [](std::string_view) { return true; };
   EXPECT_EQ(message({}, nullptr), "[generate] no prompt");
-  EXPECT_EQ(message({{1}, {2}}, deaf), "[generate] 2 prompts cannot be streamed: expected one");
+  EXPECT_EQ(message({{1}, {2}}, deaf), "[generate] 2 answers cannot be streamed: expected one");
   EXPECT_EQ(message({{1000}}, nullptr),
             "[ids] token 0 is 1000: this model's vocabulary has 160 tokens");
+  settings.sequence_bias = {{.ids = {160}, .bias = 1}};
+  EXPECT_EQ(message({{1}}, nullptr),
+            "[generate] a logit bias names token 160: this model's vocabulary has 160 tokens");
+  settings.sequence_bias.clear();
+  settings.forced_eos = {200};
+  EXPECT_EQ(message({{1}}, nullptr),
+            "[generate] forced_eos_token_id names token 200: this model's vocabulary has 160 "
+            "tokens");
+  settings.forced_eos.clear();
   settings.max_new_tokens = 127;
   EXPECT_EQ(message({{1, 2}}, nullptr),
             "[generate] 127 new tokens after a prompt of 2 exceed the model's 128 positions: at "

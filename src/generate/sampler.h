@@ -25,14 +25,16 @@ class RandomStream {
 struct History {
   std::span<const std::int32_t> tokens;  // prompt and new ones
   std::int64_t prompt_tokens = 0;
+  std::int64_t most_tokens = 0;  // prompt and new ones at most
 };
 
 // Adjusts the scores f32 [vocabulary] (logits, or log-probabilities in beam search) in place:
-// repetition penalty, repeated n-grams, end token before the least length, suppressed tokens.
+// biases, penalties, n-grams, forbidden and forced tokens (processors.cpp).
 void process(std::span<float> scores, const History& history, const GenerateSettings& settings);
 
 // Restricts the scores to what may be drawn, in place; what may not becomes -infinity. Temperature,
-// then top-k, top-p, min-p, typical-p. At least `keep` tokens stay.
+// then top-h, top-k, top-p, min-p, typical-p, epsilon and eta (warpers.cpp). At least `keep` tokens
+// stay.
 void warp(std::span<float> scores, const GenerateSettings& settings, std::int64_t keep);
 
 // The first of the largest scores. Throws Error(numerical) if there is none above -infinity, or if
@@ -45,6 +47,10 @@ std::int32_t draw(std::span<const float> scores, RandomStream& random);
 // The next token of a sequence, from its raw logits, which are overwritten.
 std::int32_t next_token(std::span<float> logits, const History& history,
                         const GenerateSettings& settings, RandomStream& random);
+
+// The tokens above -infinity, and the softmax of the scores of `ids` among themselves.
+std::vector<std::int32_t> possible(std::span<const float> scores);
+std::vector<double> softmax(std::span<const float> scores, std::span<const std::int32_t> ids);
 
 // In place: logits -> log-probabilities.
 void log_softmax(std::span<float> logits);

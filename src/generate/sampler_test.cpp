@@ -30,7 +30,7 @@ TEST(Sampler, probabilities_are_those_of_transformers) {
     const GenerateSettings settings = golden_settings(c["settings"]);
     ASSERT_TRUE(settings.sample);
     std::vector<float> scores = golden_numbers(c["seed"].get<std::uint32_t>(), 40);
-    process(scores, {history, 4}, settings);
+    process(scores, {history, 4, 100}, settings);
     warp(scores, settings, 1);
     const std::vector<double> p = probabilities(scores);
     for (std::size_t i = 0; i < p.size(); ++i) {
@@ -45,22 +45,44 @@ TEST(Sampler, probabilities_are_those_of_transformers) {
 
 TEST(Sampler, greedy_is_that_of_transformers) {
   int compared = 0;
-  for (const Json& c : golden_cases("beams")) {
-    const GenerateSettings settings = golden_settings(c["settings"]);
-    if (settings.num_beams > 1) continue;
-    for (std::size_t i = 0; i < c["prompts"].size(); ++i, ++compared) {
-      auto tokens = c["prompts"][i].get<std::vector<std::int32_t>>();
-      const auto prompt = static_cast<std::int64_t>(tokens.size());
-      const auto expected = c["new"][i].get<std::vector<std::int32_t>>();
-      RandomStream random(0, 0);
-      for (const std::int32_t id : expected) {
-        std::vector<float> logits = golden_logits(tokens, 12);
-        EXPECT_EQ(next_token(logits, {tokens, prompt}, settings, random), id) << c["settings"];
-        tokens.push_back(id);
+  for (const char* name : {"beams", "searches"}) {
+    for (const Json& c : golden_cases(name)) {
+      const GenerateSettings settings = golden_settings(c["settings"]);
+      if (settings.num_beams > 1) continue;
+      for (std::size_t i = 0; i < c["prompts"].size(); ++i, ++compared) {
+        auto tokens = c["prompts"][i].get<std::vector<std::int32_t>>();
+        const auto prompt = static_cast<std::int64_t>(tokens.size());
+        const std::int64_t most = prompt + *settings.max_new_tokens;
+        const auto expected = c["new"][i].get<std::vector<std::int32_t>>();
+        RandomStream random(0, 0);
+        for (const std::int32_t id : expected) {
+          std::vector<float> logits = golden_logits(tokens, 12);
+          EXPECT_EQ(next_token(logits, {tokens, prompt, most}, settings, random), id)
+              << c["settings"] << " after " << Json(tokens);
+          tokens.push_back(id);
+        }
       }
     }
   }
-  EXPECT_GT(compared, 30);
+  EXPECT_GT(compared, 100);
+}
+
+// OpenAI's definition, over the new tokens: score - count * frequency - (count > 0) * presence.
+TEST(Sampler, frequency_and_presence_count_new_tokens) {
+  const std::vector<std::int32_t> tokens = {0, 0, 1, 2, 2, 2};
+  const GenerateSettings settings{.frequency_penalty = 0.5, .presence_penalty = 0.25};
+  std::vector<float> scores = {1, 1, 1, 1};
+  process(scores, {tokens, 2, 10}, settings);
+  EXPECT_EQ(scores, (std::vector<float>{1, 0.25f, -0.75f, 1}));
+}
+
+TEST(Sampler, invalid_values_become_numbers_where_asked) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const std::vector<std::int32_t> tokens = {0};
+  std::vector<float> scores = {std::nanf(""), infinity, -infinity, 2};
+  process(scores, {tokens, 1, 10}, {.remove_invalid_values = true});
+  const float most = std::numeric_limits<float>::max();
+  EXPECT_EQ(scores, (std::vector<float>{0, most, -most, 2}));
 }
 
 TEST(Sampler, draws_each_token_as_often_as_its_probability_says) {

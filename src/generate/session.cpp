@@ -14,7 +14,10 @@ constexpr std::int64_t step_rows = 2048;
 constexpr std::int64_t first_capacity = 64;
 
 KvCache copied(const KvCache& cache) {
-  KvCache copy{.capacity = cache.capacity, .length = cache.length, .visible = cache.visible};
+  KvCache copy{.capacity = cache.capacity,
+               .type = cache.type,
+               .length = cache.length,
+               .visible = cache.visible};
   for (const KvCache::Layer& layer : cache.layers) {
     const auto held = [&](const Tensor& t) {
       if (!t) return t;
@@ -56,14 +59,24 @@ std::vector<std::vector<Session::Part>> Session::steps_of(
   return steps;
 }
 
-Session::Session(Decoder& decoder, std::int64_t sequences, Device device)
+Session::Session(Decoder& decoder, std::int64_t sequences, Device device, DType cache_type)
     : decoder_(&decoder), device_(device) {
   ensure(sequences >= 1, "[session] ", sequences, " sequences: expected at least 1");
-  for (std::int64_t i = 0; i < sequences; ++i) caches_.push_back(decoder.new_cache(first_capacity));
+  ensure(cache_type == DType::f32 || cache_type == DType::f16 || cache_type == DType::bf16,
+         "[session] a cache of ", cache_type, ": expected f32, f16 or bf16");
+  for (std::int64_t i = 0; i < sequences; ++i) {
+    caches_.push_back(decoder.new_cache(first_capacity));
+    caches_.back().type = cache_type;
+  }
+  ids_.resize(caches_.size());
 }
 
 std::int64_t Session::position(std::int64_t sequence) const {
   return caches_.at(static_cast<std::size_t>(sequence)).length;
+}
+
+const std::vector<std::int32_t>& Session::ids(std::int64_t sequence) const {
+  return ids_.at(static_cast<std::size_t>(sequence));
 }
 
 Tensor Session::run(std::span<const std::vector<std::int32_t>> ids, std::span<const Part> parts) {
@@ -84,11 +97,15 @@ Tensor Session::run(std::span<const std::vector<std::int32_t>> ids, std::span<co
     position += part.rows;
   }
   const Tensor normed = decoder_->forward(moved_to(tokens, device_), step);
-  for (const Part& part : parts) caches_[part.sequence].length += part.rows;
+  for (const Part& part : parts) {
+    caches_[part.sequence].length += part.rows;
+    const auto first = ids[part.sequence].begin() + part.begin;
+    ids_[part.sequence].insert(ids_[part.sequence].end(), first, first + part.rows);
+  }
   return normed;
 }
 
-Tensor Session::feed(std::span<const std::vector<std::int32_t>> ids) {
+Tensor Session::feed(std::span<const std::vector<std::int32_t>> ids, Rows rows) {
   ensure(ids.size() == caches_.size(), "[session] ids for ", ids.size(), " of ", caches_.size(),
          " sequences");
   std::int64_t wanted = 0;
@@ -98,23 +115,28 @@ Tensor Session::feed(std::span<const std::vector<std::int32_t>> ids) {
     const auto length = caches_[s].length + static_cast<std::int64_t>(ids[s].size());
     ensure(limit == 0 || length <= limit, "[session] ", length, " tokens: this model has ", limit,
            " positions");
-    wanted += !ids[s].empty();
+    wanted += rows == Rows::all ? static_cast<std::int64_t>(ids[s].size()) : !ids[s].empty();
   }
   ensure(wanted > 0, "[session] fed with no token");
-  Tensor last = empty_on(device_, {wanted, decoder_->config().hidden});
+  Tensor states = empty_on(device_, {wanted, decoder_->config().hidden});
   std::int64_t done = 0;
   for (const std::vector<Part>& parts : steps_of(ids)) {
     const Tensor normed = run(ids, parts);
+    if (rows == Rows::all) {
+      copy_rows(states, done, normed);
+      done += normed.dim(0);
+      continue;
+    }
     std::int64_t row = 0;
     for (const Part& part : parts) {
       row += part.rows;
       const auto whole = static_cast<std::int64_t>(ids[part.sequence].size());
-      if (part.begin + part.rows == whole) copy_rows(last, done++, normed.rows(row - 1, row));
+      if (part.begin + part.rows == whole) copy_rows(states, done++, normed.rows(row - 1, row));
     }
   }
   Step step;
   step.device = device_;
-  return on_host(decoder_->logits(last, step));
+  return on_host(decoder_->logits(states, step));
 }
 
 void Session::rewind(std::int64_t tokens, std::int64_t sequence) {
@@ -122,6 +144,7 @@ void Session::rewind(std::int64_t tokens, std::int64_t sequence) {
   ensure(tokens >= 0 && tokens <= cache.length, "[session] rewind to ", tokens, " of ",
          cache.length, " tokens");
   cache.length = tokens;
+  ids_[static_cast<std::size_t>(sequence)].resize(static_cast<std::size_t>(tokens));
   if (!cache.visible.empty()) cache.visible.resize(static_cast<std::size_t>(tokens));
 }
 
@@ -142,8 +165,13 @@ void Session::reorder(std::span<const std::int32_t> parents) {
   for (const std::int32_t parent : parents)
     ensure(parent >= 0 && static_cast<std::size_t>(parent) < caches_.size(), "[session] parent ",
            parent, " of ", caches_.size(), " sequences");
-  for (std::size_t i = 0; i < parents.size(); ++i) place(i);
+  std::vector<std::vector<std::int32_t>> ids;
+  for (std::size_t i = 0; i < parents.size(); ++i) {
+    place(i);
+    ids.push_back(ids_[static_cast<std::size_t>(parents[i])]);
+  }
   caches_ = std::move(reordered);
+  ids_ = std::move(ids);
 }
 
 }  // namespace quaver

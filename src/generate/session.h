@@ -12,16 +12,22 @@ namespace quaver {
 // cache and its own length, so each gives what it would give alone.
 class Session {
  public:
+  enum class Rows : std::uint8_t { last, all };
+
   // Empty sequences on a decoder whose parameters lie on `device`; the decoder must outlive it.
-  explicit Session(Decoder& decoder, std::int64_t sequences = 1, Device device = {});
+  // Keys and values are kept as f32, f16 or bf16.
+  explicit Session(Decoder& decoder, std::int64_t sequences = 1, Device device = {},
+                   DType cache_type = DType::f32);
 
   std::int64_t sequences() const { return static_cast<std::int64_t>(caches_.size()); }
   std::int64_t position(std::int64_t sequence = 0) const;  // tokens that it holds
 
+  const std::vector<std::int32_t>& ids(std::int64_t sequence = 0) const;  // those tokens
+
   // Appends ids[i] to sequence i; an empty list leaves it as it is. Returns the logits of the last
-  // token of each sequence that got any, in order: f32 [n, vocabulary], host. Throws Error on an id
-  // outside the vocabulary and on more tokens than the model has positions.
-  Tensor feed(std::span<const std::vector<std::int32_t>> ids);
+  // token of each sequence that got any, or of all tokens fed, in order: f32 [n, vocabulary], host.
+  // Throws Error on an id outside the vocabulary and on more tokens than the model has positions.
+  Tensor feed(std::span<const std::vector<std::int32_t>> ids, Rows rows = Rows::last);
   Tensor feed(const std::vector<std::int32_t>& ids) { return feed({&ids, 1}); }
 
   // Forgets all but the first `tokens` tokens of a sequence.
@@ -42,6 +48,7 @@ class Session {
   Decoder* decoder_;
   Device device_;
   std::vector<KvCache> caches_;
+  std::vector<std::vector<std::int32_t>> ids_;  // what each cache holds
 };
 
 // i32 [n] -> throws Error that names the first id outside the vocabulary.

@@ -94,6 +94,41 @@ TEST_P(Sessions, reorder_copies_where_a_parent_has_several_children) {
   }
 }
 
+TEST_P(Sessions, logits_of_all_tokens_are_those_of_the_last_of_each_beginning) {
+  const auto decoder = fixture_decoder(GetParam());
+  Session session(*decoder, 2), fresh(*decoder);
+  session.feed(std::vector<Ids>{{5, 6}, {9}});
+  const Tensor all = session.feed(std::vector<Ids>{{7, 8, 9}, {11, 12}}, Session::Rows::all);
+  ASSERT_EQ(all.dim(0), 5);
+  EXPECT_LT(relative_difference(row(all, 1), uncached(*decoder, {5, 6, 7, 8})), 1e-5);
+  EXPECT_LT(relative_difference(row(all, 3), uncached(*decoder, {9, 11})), 1e-5);
+  EXPECT_LT(relative_difference(row(all, 4), uncached(*decoder, {9, 11, 12})), 1e-5);
+  EXPECT_EQ(session.ids(0), (Ids{5, 6, 7, 8, 9}));
+  session.rewind(1, 0);
+  session.reorder(std::vector<std::int32_t>{1, 0});
+  EXPECT_EQ(session.ids(0), (Ids{9, 11, 12}));
+  EXPECT_EQ(session.ids(1), (Ids{5}));
+}
+
+// Rounding keys and values to 11 or 8 bits moves logits by about that much, and no more.
+TEST_P(Sessions, half_caches_are_near) {
+  const auto decoder = fixture_decoder(GetParam());
+  const Ids ids = golden_prompts(GetParam()).front();
+  const std::vector<float> expected = uncached(*decoder, ids);
+  for (const auto& [type, least, most] :
+       {std::tuple{DType::f32, -1.0, 1e-5}, {DType::f16, 1e-9, 5e-3}, {DType::bf16, 1e-9, 5e-2}}) {
+    Session session(*decoder, 1, {}, type);
+    Tensor logits;
+    for (std::size_t i = 0; i < ids.size(); i += 7)
+      logits = session.feed(Ids(ids.begin() + static_cast<long>(i),
+                                ids.begin() + static_cast<long>(std::min(i + 7, ids.size()))));
+    const double difference = relative_difference(row(logits, 0), expected);
+    EXPECT_LT(difference, most) << type;
+    EXPECT_GT(difference, least) << type;  // it was rounded indeed
+  }
+  EXPECT_THROW(Session(*decoder, 1, {}, DType::i8), Error);
+}
+
 TEST(Session, a_long_prompt_is_cut_into_steps) {
   const auto decoder = fixture_decoder("llama");
   Ids ids;

@@ -59,6 +59,8 @@ TEST(Settings, a_sampling_option_turns_sampling_on) {
   EXPECT_TRUE(resolve({.temperature = 0.7}, nullptr).sample);
   EXPECT_TRUE(resolve({.top_k = 5}, nullptr).sample);
   EXPECT_TRUE(resolve({.top_p = 0.5}, nullptr).sample);
+  EXPECT_TRUE(resolve({.min_p = 0.1}, nullptr).sample);
+  EXPECT_TRUE(resolve({.typical_p = 0.5}, nullptr).sample);
   EXPECT_FALSE(resolve({.temperature = 0.0, .top_k = 5}, nullptr).sample);
   EXPECT_FALSE(resolve({.repetition_penalty = 1.2, .num_beams = 4, .seed = 3}, nullptr).sample);
   EXPECT_FALSE(resolve({.temperature = 0.0}, Json{{"do_sample", true}}).sample);
@@ -93,6 +95,50 @@ TEST(Settings, refuses_what_it_cannot_follow) {
   EXPECT_EQ(
       refusal({}, {{"guidance_scale", 1.0}, {"num_beam_groups", 1}, {"bad_words_ids", nullptr}}),
       "");
+  for (const char* key : {"num_beam_groups", "diversity_penalty", "penalty_alpha", "dola_layers",
+                          "constraints", "force_words_ids", "watermarking_config", "token_healing",
+                          "max_time", "cache_implementation"})
+    EXPECT_NE(refusal({}, {{key, 7}}).find(text(key, " is 7: quaver cannot do that")),
+              std::string::npos)
+        << key;
+  EXPECT_EQ(refusal({}, {{"token_healing", false}, {"cache_implementation", "hybrid"}}), "");
+}
+
+TEST(Settings, refuses_what_does_not_go_together) {
+  EXPECT_EQ(refusal({.num_return_sequences = 2}),
+            "[generate] --num-return-sequences 2: the likeliest tokens give one; expected "
+            "--num-beams or sampling");
+  EXPECT_EQ(refusal({.num_beams = 2, .num_return_sequences = 3}),
+            "[generate] --num-return-sequences 3: expected at most --num-beams, which is 2");
+  EXPECT_EQ(refusal({.temperature = 1.0, .num_return_sequences = 3}), "");
+  EXPECT_EQ(refusal({.num_beams = 2, .prompt_lookup_num_tokens = 3}),
+            "[generate] --prompt-lookup-num-tokens beside 2 beams: expected --num-beams 1");
+  EXPECT_EQ(refusal({.kv_cache = "f64"}), "[generate] --kv-cache f64: expected f32, f16 or bf16");
+}
+
+TEST(Settings, biases_come_from_the_file_and_from_the_user) {
+  const Json config = {{"sequence_bias", {{{7}, -1.0}, {{7, 9}, 2.0}}},
+                       {"bad_words_ids", {{2}, {5}, {2, 3}}},
+                       {"eos_token_id", 2}};
+  const auto path = std::filesystem::temp_directory_path() / "quaver_bias_test.json";
+  std::ofstream(path) << R"({"7": 3.5, "0": -100})";
+  const GenerateSettings s = resolve({.logit_bias = path.string()}, config);
+  ASSERT_EQ(s.sequence_bias.size(), 3u);
+  EXPECT_EQ(s.sequence_bias[0].ids, (std::vector<std::int32_t>{7, 9}));
+  EXPECT_EQ(s.sequence_bias[1].ids, (std::vector<std::int32_t>{0}));
+  EXPECT_EQ(s.sequence_bias[2].bias, 3.5f);
+  ASSERT_EQ(s.bad_words.size(), 2u);  // the end token by itself stays allowed
+  EXPECT_EQ(s.bad_words[0].ids, (std::vector<std::int32_t>{5}));
+  std::filesystem::remove(path);
+  for (const char* bad : {R"({"x": 1})", R"({"7": "a"})", "3", R"([[7, 1]])", R"([[[], 1]])",
+                          R"([[[-1], 1]])", R"([[[7], null]])"}) {
+    EXPECT_NE(refusal({}, {{"sequence_bias", Json::parse(bad)}}).find("sequence_bias"),
+              std::string::npos)
+        << bad;
+  }
+  EXPECT_NE(refusal({}, {{"bad_words_ids", {7}}}), "");
+  EXPECT_NE(refusal({}, {{"exponential_decay_length_penalty", 1.5}}), "");
+  EXPECT_NE(refusal({}, {{"stop_strings", {""}}}), "");
 }
 
 TEST(Settings, lengths_fit_the_model) {

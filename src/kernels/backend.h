@@ -76,8 +76,9 @@ struct RopeArgs {
 // position counts the visible keys before it. A sink is one more score of the softmax, of a key
 // without a value. A query that sees no key gives zeros.
 struct AttentionArgs {
-  Mem q, k, v, y;  // f32 q [rows, heads * head_dim]; k [keys, kv_heads * head_dim]; v [keys,
-                   // kv_heads * value_dim]; y [rows, heads * value_dim]
+  Mem q, k, v, y;  // q [rows, heads * head_dim]; k [keys, kv_heads * head_dim]; v [keys,
+                   // kv_heads * value_dim]; y [rows, heads * value_dim]; q and y f32
+  DType kv_type = DType::f32;  // of k and v: f32, f16 or bf16
   Mem mask;        // u8 [keys], 0 hides the key; null: all visible
   Mem slopes;      // f32 [heads]: ALiBi; null: none
   Mem sinks;       // f32 [heads]; null: none

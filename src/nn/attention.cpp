@@ -5,12 +5,13 @@
 namespace quaver {
 namespace {
 
-// Appends rows to a cache layer, which grows by doubling.
-void append(Tensor& held, const KvCache& cache, const Tensor& rows) {
+// Appends f32 rows to a cache layer, which grows by doubling.
+void append(Tensor& held, const KvCache& cache, const Tensor& given) {
+  const Tensor rows = converted(given, cache.type);
   const std::int64_t length = cache.length, needed = length + rows.dim(0);
   if (!held || held.dim(0) < needed) {
     const std::int64_t capacity = std::max({needed, 2 * length, cache.capacity});
-    Tensor grown = empty_on(rows.device(), {capacity, rows.dim(1)});
+    Tensor grown = empty_on(rows.device(), {capacity, rows.dim(1)}, cache.type);
     if (length > 0) copy_rows(grown, 0, held.rows(0, length));
     held = grown;
   }

@@ -20,9 +20,10 @@ class Observer {
 // Keys and values of one sequence, all layers. Grows by whole steps.
 struct KvCache {
   struct Layer {
-    Tensor keys, values;  // f32 [capacity, kv_heads * head_dim]; empty before the first step
+    Tensor keys, values;  // [capacity, kv_heads * head_dim]; empty before the first step
   };
   std::int64_t capacity = 0;  // rows that a layer's first tensors get, at least
+  DType type = DType::f32;    // of keys and values: f32, f16 or bf16
   std::vector<Layer> layers;
   std::int64_t length = 0;            // tokens held, in every layer once a step has ended
   std::vector<std::uint8_t> visible;  // per held token: 0 is padding; empty: all visible

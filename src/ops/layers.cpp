@@ -109,6 +109,9 @@ void check_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Te
              v.shape() == Shape({keys, s.kv_heads * s.value_size()}) && keys >= rows,
          "[attention] q ", q.shape(), ", k ", k.shape(), ", v ", v.shape(), ", y ", y.shape(),
          " for ", s.heads, " heads of ", s.head_dim, ", values of ", s.value_size());
+  const bool plain = k.dtype() == DType::f32 || k.dtype() == DType::f16 || k.dtype() == DType::bf16;
+  ensure(plain && v.dtype() == k.dtype(), "[attention] k ", k.dtype(), ", v ", v.dtype(),
+         ": expected both f32, f16 or bf16");
   ensure(!mask || (mask.size() == keys && mask.dtype() == DType::u8), "[attention] mask of ",
          mask.size(), " for ", keys, " keys");
 }
@@ -126,7 +129,8 @@ void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
   const Tensor placed_slopes = moved_to(slopes, q.device());
   const Tensor placed_sinks = moved_to(sinks, q.device());
   dispatch<AttentionArgs>(q.device(), "attention", &DeviceOps::attention,
-                          {.rows = q.dim(0),
+                          {.kv_type = k.dtype(),
+                           .rows = q.dim(0),
                            .keys = k.dim(0),
                            .heads = s.heads,
                            .kv_heads = s.kv_heads,

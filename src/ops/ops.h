@@ -16,6 +16,8 @@ Tensor moved_to(const Tensor& t, Device device);  // the tensor itself if it lie
 Packed moved_to(const Packed& p, Device device);
 Weight moved_to(const Weight& w, Device device);
 inline Tensor on_host(const Tensor& t) { return moved_to(t, Device{}); }
+// f32 in another of the types f32, f16 and bf16, rounded to nearest even; on the same device.
+Tensor converted(const Tensor& t, DType type);
 // Copies `from` (same dtype and row size, same device) over the rows of `to` from `row`.
 void copy_rows(Tensor& to, std::int64_t row, const Tensor& from);
 
@@ -53,8 +55,8 @@ struct AttentionShape {
 
   std::int64_t value_size() const { return value_dim > 0 ? value_dim : head_dim; }
 };
-// One sequence: q f32 [rows, heads * head_dim] against k f32 [keys, kv_heads * head_dim] and v f32
-// [keys, kv_heads * value_dim]; the queries are the last `rows` of the keys' positions. mask u8
+// One sequence: q f32 [rows, heads * head_dim] against k [keys, kv_heads * head_dim] and v [keys,
+// kv_heads * value_dim], both f32, f16 or bf16; the queries are the last `rows` of the keys' positions. mask u8
 // [keys] (0 hides a key), slopes f32 [heads] (ALiBi) and sinks f32 [heads] (one more score of the
 // softmax, without a value) may be empty. Writes f32 [rows, heads * value_dim] into `y`.
 void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask,

@@ -151,6 +151,39 @@ TEST_P(Ops, AttentionAgainstPlainLoops) {
                Error);
 }
 
+// Keys and values of half the size give what their rounded values give in f32, for one row (dot
+// products) and for many (tiles).
+TEST_P(Ops, AttentionOverHalfTypes) {
+  for (const DType type : {DType::f16, DType::bf16}) {
+    for (const int rows : {1, 3, 9}) {
+      const int keys = 21, heads = 4, kv = 2, dim = 19;
+      const Tensor q = random_tensor({rows, heads * dim}, 1);
+      const Tensor k = converted(random_tensor({keys, kv * dim}, 2), type);
+      const Tensor v = converted(random_tensor({keys, kv * dim}, 3), type);
+      const AttentionShape shape{.heads = heads, .kv_heads = kv, .head_dim = dim, .scale = 0.4f};
+      Tensor wide = empty_on(device(), {rows, heads * dim});
+      Tensor half = empty_on(device(), {rows, heads * dim});
+      attention(placed(q), placed(to_f32(k)), placed(to_f32(v)), {}, {}, {}, shape, wide);
+      attention(placed(q), placed(k), placed(v), {}, {}, {}, shape, half);
+      EXPECT_LT(largest_difference(half, on_host(wide)), 1e-6) << type << " " << rows;
+      EXPECT_THROW(attention(placed(q), placed(k), placed(to_f32(v)), {}, {}, {}, shape, half),
+                   Error);
+    }
+  }
+}
+
+TEST_P(Ops, ConvertedRoundsOnAnyDevice) {
+  const Tensor x = random_tensor({3, 10}, 1);
+  for (const DType type : {DType::f16, DType::bf16}) {
+    const Tensor y = converted(placed(x), type);
+    EXPECT_EQ(y.dtype(), type);
+    EXPECT_EQ(y.device(), device());
+    EXPECT_LT(largest_difference(to_f32(on_host(y)), x), type == DType::f16 ? 2e-3 : 2e-2);
+    EXPECT_THROW(converted(y, DType::f32), Error);
+  }
+  EXPECT_EQ(converted(x, DType::f32).id(), x.id());
+}
+
 TEST_P(Ops, ElementWiseAndColumns) {
   const Tensor a = random_tensor({3, 10}, 1), b = random_tensor({3, 10}, 2);
   Tensor sum({3, 10}), gelu({3, 10}), silu({3, 10}), part({3, 4});

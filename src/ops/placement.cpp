@@ -1,4 +1,5 @@
 // Where tensors lie: allocation and copies through the backend table.
+#include <algorithm>
 #include <cstring>
 
 #include "ops/dispatch.h"
@@ -38,6 +39,20 @@ Packed moved_to(const Packed& p, Device device) {
 
 Weight moved_to(const Weight& w, Device device) {
   return std::visit([&](const auto& form) -> Weight { return moved_to(form, device); }, w);
+}
+
+Tensor converted(const Tensor& t, DType type) {
+  if (t.dtype() == type) return t;
+  ensure(t.dtype() == DType::f32 && (type == DType::f16 || type == DType::bf16), "[converted] ",
+         t.dtype(), " to ", type, ": expected f32 to f16 or bf16");
+  const Tensor from = on_host(t);
+  Tensor to = Tensor::raw(t.shape(), type);
+  const auto x = from.data<float>();
+  if (type == DType::f16)
+    std::ranges::transform(x, to.data<Half>().begin(), to_half);
+  else
+    std::ranges::transform(x, to.data<BFloat16>().begin(), to_bfloat16);
+  return moved_to(to, t.device());
 }
 
 void copy_rows(Tensor& to, std::int64_t row, const Tensor& from) {

@@ -106,6 +106,39 @@ def test_generate_batch(directory):
         assert result["ids"] == alone["ids"] and result["text"] == alone["text"]
 
 
+def test_generate_options(directory):
+    def told(*options):
+        return run_json("generate", MODEL, TEXT, "--max-new-tokens", "30", *options)
+
+    greedy = told()
+    looked_up = told("--prompt-lookup-num-tokens", "6")
+    assert looked_up["ids"] == greedy["ids"] and "accepted_tokens" not in greedy
+    assert 0 <= looked_up["accepted_tokens"] <= looked_up["drafted_tokens"]
+    for kind in ("f16", "bf16"):
+        assert told("--kv-cache", kind)["ids"][:5] == greedy["ids"][:5]
+    ids = told("--no-repeat-ngram-size", "2")["ids"]
+    pairs = list(zip(ids, ids[1:]))
+    assert len(set(pairs)) == len(pairs)
+    first = greedy["ids"][0]
+    for bias in ({str(first): -100}, [[[first], -100]]):
+        path = os.path.join(directory, "bias.json")
+        with open(path, "w") as f:
+            json.dump(bias, f)
+        assert first not in told("--logit-bias", path)["ids"]
+    beams = told("--num-beams", "4", "--num-return-sequences", "3")
+    assert len(beams) == 3 and beams[0]["ids"] == told("--num-beams", "4")["ids"]
+    samples = told("--num-return-sequences", "2", "--temperature", "1.5")
+    assert len(samples) == 2 and samples[0]["ids"] != samples[1]["ids"]
+    assert told("--presence-penalty", "2", "--frequency-penalty", "2")["ids"] != greedy["ids"]
+    model = copy_of(MODEL, directory)
+    edit_json(os.path.join(model, "generation_config.json"), eos_token_id=[greedy["ids"][3], 2])
+    assert run_json("generate", model, TEXT)["ids"] == greedy["ids"][:4]
+    assert len(run_json("generate", model, TEXT, "--min-new-tokens", "9")["ids"]) >= 9
+    edit_json(os.path.join(model, "generation_config.json"), penalty_alpha=0.6)
+    _, err = run("generate", model, TEXT, code=3)
+    assert "penalty_alpha is 0.6" in err
+
+
 def test_tokenize_round_trip(directory):
     path = os.path.join(directory, "text.txt")
     text = "One day\r\n  the cat, naïve 猫 🙂 slept.\n\nEnd"

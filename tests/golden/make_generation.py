@@ -92,12 +92,50 @@ def beams():
     return cases
 
 
+def searches():
+    """Every deterministic option of GenerationConfig beside beams()'s, greedy and with beams. Each prompt
+    goes alone, so that no processor sees padding."""
+    model = Table(TableConfig()).eval()
+    eos = [2, 9]
+    options = [
+        {"sequence_bias": [[[0], -3.5], [[8], 2.25], [[8, 2], -4.0], [[3, 7, 1, 5], 6.0]]},
+        {"bad_words_ids": [[8], [2, 6], [7, 1, 0], [9]]},
+        {"encoder_repetition_penalty": 1.8}, {"encoder_repetition_penalty": 0.6},
+        {"encoder_no_repeat_ngram_size": 2}, {"no_repeat_ngram_size": 3}, {"no_repeat_ngram_size": 1},
+        {"forced_bos_token_id": 4}, {"forced_eos_token_id": 9}, {"forced_eos_token_id": [2, 9]},
+        {"forced_bos_token_id": 4, "begin_suppress_tokens": [0, 7, 8]}, {"begin_suppress_tokens": [0, 8]},
+        {"exponential_decay_length_penalty": [2, 1.6]}, {"exponential_decay_length_penalty": [0, 1.05]},
+        {"remove_invalid_values": True, "suppress_tokens": [0, 2]}, {"renormalize_logits": True},
+        {"renormalize_logits": True, "repetition_penalty": 1.5}, {"min_new_tokens": 3}, {"min_length": 5},
+        {"repetition_penalty": 1.2, "sequence_bias": [[[6], -1.0]], "no_repeat_ngram_size": 2, "min_new_tokens": 2,
+         "suppress_tokens": [11], "begin_suppress_tokens": [1], "forced_eos_token_id": 2},
+    ]
+    cases = []
+    for more, (num_beams, answers, early, length_penalty), limit in itertools.product(
+            options, ((1, 1, False, 1.0), (3, 1, False, 1.0), (4, 4, True, 0.5), (4, 2, "never", 2.0)), (3, 8)):
+        if num_beams > 1 and isinstance(more.get("forced_eos_token_id"), list):
+            continue  # all forced tokens get the score 0: which of them wins is torch.topk's secret
+        settings = {"num_beams": num_beams, "num_return_sequences": answers, "early_stopping": early,
+                    "length_penalty": length_penalty, "eos_token_id": eos, "do_sample": False, **more}
+        prompts, new = [[3, 7, 1], [5], [8, 2, 6, 8, 2]], []
+        for prompt in prompts:
+            config = GenerationConfig(max_new_tokens=limit, pad_token_id=11, use_cache=False, **settings)
+            out = model.generate(input_ids=torch.tensor([prompt]), generation_config=config)
+            for row in out[:, len(prompt):].tolist():
+                end = [i for i, t in enumerate(row) if t in eos]
+                new.append(row[:end[0] + 1] if end else row)
+        cases.append({"settings": {"max_new_tokens": limit, **settings}, "prompts": prompts, "new": new})
+    return cases
+
+
 def sampling():
     model = Table(TableConfig(vocab_size=40)).eval()
     cases = []
     for seed, (temperature, top_k, top_p) in enumerate(
             itertools.product((0.3, 1.0, 1.7), (0, 1, 5, 50), (0.1, 0.6, 0.95, 1.0))):
-        for more in ({}, {"repetition_penalty": 1.4}, {"min_p": 0.1}, {"typical_p": 0.5}):
+        for more in ({}, {"repetition_penalty": 1.4}, {"min_p": 0.1}, {"typical_p": 0.5},
+                     {"epsilon_cutoff": 0.02}, {"eta_cutoff": 0.05}, {"top_h": 0.4},
+                     {"sequence_bias": [[[5], 1.5], [[39, 3], -2.0]]}):
             history = [3, 17, 3, 39]
             config = GenerationConfig(do_sample=True, temperature=temperature, top_k=top_k, top_p=top_p, **more)
             config, _ = model._prepare_generation_config(config)
@@ -115,7 +153,7 @@ def sampling():
 def main():
     out = pathlib.Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
-    for name, cases in (("beams", beams()), ("sampling", sampling())):
+    for name, cases in (("beams", beams()), ("searches", searches()), ("sampling", sampling())):
         lines = ",\n".join(json.dumps(c) for c in cases)
         (out / f"{name}.json").write_text(f"[\n{lines}\n]\n")
         print(name, len(cases))

@@ -13,13 +13,21 @@ constexpr std::int64_t query_block = 48;  // whole tiles of 6 and 12 rows
 constexpr float hidden = -std::numeric_limits<float>::infinity();
 
 struct Inputs {
-  const float *q, *k, *v;
+  const float* q;
+  Mem k, v;
+  Element type;  // of k and v
   float* y;
   const float* positions;       // visible keys before each key; null: no slopes
   const std::uint8_t* mask;     // null: all visible
   const float *slopes, *sinks;  // [heads], or null
   std::int64_t value_dim;
 };
+
+// Element `at` of k or v.
+const void* element(const Inputs& in, Mem keys_or_values, std::int64_t at) {
+  const std::int64_t size = in.type == Element::f32 ? 4 : 2;
+  return host<const std::byte>(keys_or_values) + at * size;
+}
 
 // What is added to the scores of one head: [keys], or null for nothing.
 float* added(const AttentionArgs& a, const Inputs& in, std::int64_t head, float* room) {
@@ -67,7 +75,7 @@ void one_query(const AttentionArgs& a, const Inputs& in, std::int64_t head, std:
   const Workspace scores_room(2 * a.keys + 2);
   float* scores = scores_room.floats();
   kernels().dot({.x = in.q + (row * a.heads + head) * d,
-                 .w = in.k + first * stride + kv_head * d,
+                 .w = element(in, in.k, first * stride + kv_head * d),
                  .bias = nullptr,
                  .y = scores + first,
                  .x_row = d,
@@ -76,10 +84,21 @@ void one_query(const AttentionArgs& a, const Inputs& in, std::int64_t head, std:
                  .m = 1,
                  .n = seen - first,
                  .k = d,
-                 .type = Element::f32});
+                 .type = in.type});
   weigh(a, in, head, seen, scores, added(a, in, head, scores + a.keys + 1));
-  kernels().weighted_sum(scores + first, in.v + first * values + kv_head * in.value_dim, values,
-                         seen - first, in.value_dim, in.y + (row * a.heads + head) * in.value_dim);
+  const void* v = element(in, in.v, first * values + kv_head * in.value_dim);
+  float* y = in.y + (row * a.heads + head) * in.value_dim;
+  if (in.type == Element::f32) {
+    kernels().weighted_sum(scores + first, static_cast<const float*>(v), values, seen - first,
+                           in.value_dim, y);
+    return;
+  }
+  const Workspace wide((seen - first) * in.value_dim);
+  for (std::int64_t j = 0; j < seen - first; ++j)
+    kernels().to_f32(static_cast<const std::byte*>(v) + j * values * 2, in.type, in.value_dim,
+                     wide.floats() + j * in.value_dim);
+  kernels().weighted_sum(scores + first, wide.floats(), in.value_dim, seen - first, in.value_dim,
+                         y);
 }
 
 void query_rows(const AttentionArgs& a, const Inputs& in, std::int64_t head, std::int64_t first,
@@ -92,9 +111,15 @@ void query_rows(const AttentionArgs& a, const Inputs& in, std::int64_t head, std
   const Workspace scores_room(rows * ld + a.keys + 1);
   float* scores = scores_room.floats();
   float* add = added(a, in, head, scores + rows * ld);
-  const Strided k{.data = in.k + from * stride + kv_head * d, .row = stride, .col = 1};
+  const Strided k{.data = element(in, in.k, from * stride + kv_head * d),
+                  .row = stride,
+                  .col = 1,
+                  .type = in.type};
   const std::int64_t values = a.kv_heads * in.value_dim;
-  const Strided v{.data = in.v + from * values + kv_head * in.value_dim, .row = 1, .col = values};
+  const Strided v{.data = element(in, in.v, from * values + kv_head * in.value_dim),
+                  .row = 1,
+                  .col = values,
+                  .type = in.type};
   const std::int64_t tile = kernels().tile_cols;
   multiply({.x = {.data = in.q + (first * a.heads + head) * d, .row = a.heads * d, .col = 1},
             .pack = [&](std::int64_t j, std::int64_t count,
@@ -124,8 +149,9 @@ void query_rows(const AttentionArgs& a, const Inputs& in, std::int64_t head, std
 void attention(Stream, const AttentionArgs& a) {
   if (a.rows <= 0 || a.heads <= 0) return;
   Inputs in{.q = host<const float>(a.q),
-            .k = host<const float>(a.k),
-            .v = host<const float>(a.v),
+            .k = a.k,
+            .v = a.v,
+            .type = element_of(a.kv_type),
             .y = host<float>(a.y),
             .positions = nullptr,
             .mask = host<const std::uint8_t>(a.mask),
