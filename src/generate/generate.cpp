@@ -224,8 +224,9 @@ class TokenLoop {
       // The token behind the guesses is the model's own: it needs room too.
       const std::int64_t room = row.most_tokens - static_cast<std::int64_t>(row.tokens.size()) - 1;
       const GenerateSettings& settings = job_->settings;
-      row.draft = looked_up(row.tokens, settings.max_matching_ngram_size,
-                            std::min(settings.prompt_lookup_num_tokens, room));
+      if (!rotates_by_length(job_->decoder.config().json))
+        row.draft = looked_up(row.tokens, settings.max_matching_ngram_size,
+                              std::min(settings.prompt_lookup_num_tokens, room));
       row.drafted += static_cast<std::int64_t>(row.draft.size());
       next[i] = {row.tokens.back()};
       next[i].insert(next[i].end(), row.draft.begin(), row.draft.end());

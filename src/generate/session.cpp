@@ -90,7 +90,9 @@ Tensor Session::run(std::span<const std::vector<std::int32_t>> ids, std::span<co
   auto position = step.positions.data<std::int32_t>().begin();
   for (const Part& part : parts) {
     KvCache& cache = caches_[part.sequence];
-    step.sequences.push_back({.rows = part.rows, .cache = &cache});
+    const auto fed = static_cast<std::int64_t>(ids[part.sequence].size());
+    step.sequences.push_back(
+        {.rows = part.rows, .cache = &cache, .text = cache.length - part.begin + fed});
     std::copy_n(ids[part.sequence].begin() + part.begin, part.rows, token);
     std::iota(position, position + part.rows, static_cast<std::int32_t>(cache.length));
     token += part.rows;

@@ -83,6 +83,9 @@ struct RopeKeys {
 RopeSettings config_rope(const Json& j, const RopeKeys& keys = {});
 // The rotation of these settings for heads of `head_dim`.
 Rope make_rope(const RopeSettings& settings, std::int64_t head_dim, bool interleaved = false);
+// Whether a token's rotation depends on how many are computed together (dynamic, longrope): then
+// guessing tokens ahead would change the result.
+bool rotates_by_length(const Json& config_json);
 // Layer i's window where layer_types says "sliding_attention", else 0.
 std::int64_t config_window(const Json& j, int layer);
 

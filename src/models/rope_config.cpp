@@ -127,6 +127,19 @@ Rope make_rope(const RopeSettings& settings, std::int64_t head_dim, bool interle
   return Rope(columns, settings.theta, interleaved, settings.scaling);
 }
 
+bool rotates_by_length(const Json& j) {
+  for (const char* key : {"rope_parameters", "rope_scaling"}) {
+    const auto it = j.find(key);
+    if (it == j.end() || !it->is_object()) continue;
+    for (const char* name : {"rope_type", "type"}) {
+      const auto kind = it->find(name);
+      if (kind != it->end() && (*kind == "dynamic" || *kind == "longrope" || *kind == "su"))
+        return true;
+    }
+  }
+  return false;
+}
+
 std::int64_t config_window(const Json& j, int layer) {
   const auto window = [&] { return config_size(j, {"sliding_window"}, 1 << 28, 0); };
   const auto types = j.find("layer_types");

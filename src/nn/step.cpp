@@ -13,7 +13,8 @@ std::vector<std::int64_t> Step::lengths() const {
   std::size_t row = 0;
   for (const SequenceRows& s : sequences) {
     const auto mine = at.subspan(row, static_cast<std::size_t>(s.rows));
-    all.push_back(mine.empty() ? 0 : std::int64_t{*std::ranges::max_element(mine)} + 1);
+    const std::int64_t seen = mine.empty() ? 0 : std::int64_t{*std::ranges::max_element(mine)} + 1;
+    all.push_back(std::max(seen, s.text));
     row += mine.size();
   }
   return all;

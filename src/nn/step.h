@@ -34,6 +34,7 @@ struct SequenceRows {
   std::int64_t rows = 0;
   KvCache* cache = nullptr;  // null: the step's own rows are all there is
   Tensor mask;               // u8 [past + rows], 0 hides a key; empty: all visible
+  std::int64_t text = 0;  // tokens of the text, where a step holds a part of it; 0: to the last row
 };
 
 struct RopeTables {
@@ -47,7 +48,7 @@ struct Step {
   int layer = 0;     // the block that runs
   Observer* observer = nullptr;
 
-  // One more than the largest position of each sequence.
+  // Tokens of each sequence's text: as it says, else up to its largest position.
   std::vector<std::int64_t> lengths() const;
   // cos and sin of position * frequency, times `attention_factor`, for frequencies f32 [half] of
   // all rows or of each sequence. Blocks usually share them, so they are made on first use and kept
