@@ -79,9 +79,9 @@ struct AttentionArgs {
   Mem q, k, v, y;  // q [rows, heads * head_dim]; k [keys, kv_heads * head_dim]; v [keys,
                    // kv_heads * value_dim]; y [rows, heads * value_dim]; q and y f32
   DType kv_type = DType::f32;  // of k and v: f32, f16 or bf16
-  Mem mask;        // u8 [keys], 0 hides the key; null: all visible
-  Mem slopes;      // f32 [heads]: ALiBi; null: none
-  Mem sinks;       // f32 [heads]; null: none
+  Mem mask;                    // u8 [keys], 0 hides the key; null: all visible
+  Mem slopes;                  // f32 [heads]: ALiBi; null: none
+  Mem sinks;                   // f32 [heads]; null: none
   std::int64_t rows = 0, keys = 0, heads = 0, kv_heads = 0, head_dim = 0;
   std::int64_t value_dim = 0;  // 0: head_dim
   std::int64_t window = 0;     // 0: none

@@ -41,9 +41,8 @@ TEST(Config, FindsByArchitectureThenByType) {
   j.erase("architectures");
   EXPECT_EQ(&find_arch(j), &llama);
   j["architectures"] = {"SomethingElse"};
-  EXPECT_NE(
-      refusal(j).find("unknown architecture 'SomethingElse'; known: Arcee"),
-      std::string::npos);
+  EXPECT_NE(refusal(j).find("unknown architecture 'SomethingElse'; known: Arcee"),
+            std::string::npos);
 }
 
 TEST(Config, RefusesImpossibleNumbers) {

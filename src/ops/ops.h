@@ -56,9 +56,10 @@ struct AttentionShape {
   std::int64_t value_size() const { return value_dim > 0 ? value_dim : head_dim; }
 };
 // One sequence: q f32 [rows, heads * head_dim] against k [keys, kv_heads * head_dim] and v [keys,
-// kv_heads * value_dim], both f32, f16 or bf16; the queries are the last `rows` of the keys' positions. mask u8
-// [keys] (0 hides a key), slopes f32 [heads] (ALiBi) and sinks f32 [heads] (one more score of the
-// softmax, without a value) may be empty. Writes f32 [rows, heads * value_dim] into `y`.
+// kv_heads * value_dim], both f32, f16 or bf16; the queries are the last `rows` of the keys'
+// positions. mask u8 [keys] (0 hides a key), slopes f32 [heads] (ALiBi) and sinks f32 [heads] (one
+// more score of the softmax, without a value) may be empty. Writes f32 [rows, heads * value_dim]
+// into `y`.
 void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask,
                const Tensor& slopes, const Tensor& sinks, const AttentionShape& shape, Tensor& y);
 

@@ -102,7 +102,9 @@ void rms_norm(Stream, const NormArgs& args) {
     for (std::int64_t c = 0; c < args.cols; ++c) sum += double{x[c]} * x[c];
     const double scale = 1 / std::sqrt(sum / static_cast<double>(args.cols) + args.eps);
     for (std::int64_t c = 0; c < args.cols; ++c)
-      y[c] = static_cast<float>(x[c] * scale * (gain ? gain[r % args.gain_rows * args.cols + c] + args.gain_offset : 1.0f));
+      y[c] = static_cast<float>(
+          x[c] * scale *
+          (gain ? gain[r % args.gain_rows * args.cols + c] + args.gain_offset : 1.0f));
   }
 }
 
