@@ -160,7 +160,9 @@ bool extend(Row& row, std::span<float> logits, const GenerateJob& job) {
 class TokenLoop {
  public:
   TokenLoop(const GenerateJob& job, const std::vector<Ids>& prompts)
-      : job_(&job), copies_(job.settings.num_return_sequences) {
+      : job_(&job),
+        copies_(job.settings.num_return_sequences),
+        guesses_(!rotates_by_length(job.decoder.config().json)) {
     ensure(!job.session || (job.session->sequences() == 1 && prompts.size() == 1 && copies_ == 1),
            "[generate] a session is for one answer to one prompt");
     const auto sequences = static_cast<std::int64_t>(prompts.size()) * copies_;
@@ -224,7 +226,7 @@ class TokenLoop {
       // The token behind the guesses is the model's own: it needs room too.
       const std::int64_t room = row.most_tokens - static_cast<std::int64_t>(row.tokens.size()) - 1;
       const GenerateSettings& settings = job_->settings;
-      if (!rotates_by_length(job_->decoder.config().json))
+      if (guesses_)
         row.draft = looked_up(row.tokens, settings.max_matching_ngram_size,
                               std::min(settings.prompt_lookup_num_tokens, room));
       row.drafted += static_cast<std::int64_t>(row.draft.size());
@@ -260,6 +262,7 @@ class TokenLoop {
 
   const GenerateJob* job_;
   std::int64_t copies_, reused_ = 0;
+  bool guesses_;  // a rotation that depends on the length allows none
   std::optional<Session> own_;
   Session* session_ = nullptr;
   std::vector<Row> rows_;

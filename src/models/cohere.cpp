@@ -1,5 +1,7 @@
 // Command-R (Cohere 2024): attention and MLP side by side behind one norm without a bias,
 // interleaved rotary positions, scaled logits.
+// Command-R7B and Command A (2024): layers with a sliding window rotate, the others see everything
+// and have no positions.
 #include "models/standard_block.h"
 
 namespace quaver {
@@ -22,6 +24,22 @@ BlockLayout layout(const Config& c) {
   l.parallel = true;
   l.attention_norm_kind = norm(c);
   l.mlp_norm_kind = {};
+  return l;
+}
+
+// layer_types names the windows; older files have a pattern: every so many layers there is none.
+bool slides(const Json& j, int layer) {
+  if (const auto types = j.find("layer_types"); types != j.end() && !types->is_null())
+    return config_window(j, layer) > 0;
+  return (layer + 1) % config_size(j, {"sliding_window_pattern"}, 1 << 20, 4) != 0;
+}
+
+BlockLayout layout2(const Config& c, int layer) {
+  BlockLayout l = layout(c);
+  if (slides(c.json, layer))
+    l.attention.core.shape.window = config_size(c.json, {"sliding_window"}, 1 << 28, 4096);
+  else
+    l.attention.core.rope = {};
   return l;
 }
 
@@ -48,6 +66,20 @@ constinit const Arch cohere = {
     .config = config,
     .block = [](const Config& c, int) -> std::unique_ptr<Block> {
       return std::make_unique<StandardBlock>(c, layout(c));
+    },
+    .ends = [](const Config& c) -> std::unique_ptr<Ends> {
+      return std::make_unique<StandardEnds>(ends(c));
+    },
+    .buffers = llama_buffers,
+};
+
+constinit const Arch cohere2 = {
+    .name = "Cohere2ForCausalLM",
+    .model_type = "cohere2",
+    .blocks = "model.layers",
+    .config = config,
+    .block = [](const Config& c, int layer) -> std::unique_ptr<Block> {
+      return std::make_unique<StandardBlock>(c, layout2(c, layer));
     },
     .ends = [](const Config& c) -> std::unique_ptr<Ends> {
       return std::make_unique<StandardEnds>(ends(c));

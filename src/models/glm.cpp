@@ -1,4 +1,5 @@
 // GLM-4 in its converted form (Zhipu 2024): half of each head rotates in pairs, gate and up in one.
+// GLM-4-0414 (2025) has norms behind attention and MLP too.
 #include "models/standard_block.h"
 
 namespace quaver {
@@ -12,6 +13,15 @@ BlockLayout layout(const Config& c) {
                     {.hidden = c.hidden,
                      .inner = c.intermediate,
                      .function = config_activation(c.json, "hidden_act", "silu")});
+  return l;
+}
+
+BlockLayout layout4(const Config& c) {
+  BlockLayout l = layout(c);
+  l.attention_output_norm = "post_self_attn_layernorm";
+  l.mlp_output_norm = "post_mlp_layernorm";
+  l.attention_output_norm_kind = l.mlp_output_norm_kind =
+      RmsNorm{.size = c.hidden, .eps = c.norm_eps};
   return l;
 }
 
@@ -33,6 +43,20 @@ constinit const Arch glm = {
     .config = config,
     .block = [](const Config& c, int) -> std::unique_ptr<Block> {
       return std::make_unique<StandardBlock>(c, layout(c));
+    },
+    .ends = [](const Config& c) -> std::unique_ptr<Ends> {
+      return std::make_unique<StandardEnds>(llama_ends(c));
+    },
+    .buffers = llama_buffers,
+};
+
+constinit const Arch glm4 = {
+    .name = "Glm4ForCausalLM",
+    .model_type = "glm4",
+    .blocks = "model.layers",
+    .config = config,
+    .block = [](const Config& c, int) -> std::unique_ptr<Block> {
+      return std::make_unique<StandardBlock>(c, layout4(c));
     },
     .ends = [](const Config& c) -> std::unique_ptr<Ends> {
       return std::make_unique<StandardEnds>(llama_ends(c));
