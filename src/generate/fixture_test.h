@@ -24,6 +24,26 @@ inline const std::vector<std::string> families = [] {
   return names;
 }();
 
+// Whether a token's rotation depends on how many tokens came before it or with it, so that a cache
+// holds keys rotated unlike those of one pass.
+inline bool rotation_follows_length(const Decoder& decoder) {
+  const Json& j = decoder.config().json;
+  const auto is_dynamic = [&](const char* key) {
+    return j.contains(key) && j[key].is_object() && j[key].value("type", "") == "dynamic";
+  };
+  return (decoder.arch().model_type == "qwen" && j.value("use_dynamic_ntk", true)) ||
+         is_dynamic("rope_scaling") || is_dynamic("rotary");
+}
+
+// Whether padding in front changes a family's outputs: learned positions and what depends on the
+// length of the text count it, as the reference's forward does without position_ids.
+inline bool counts_padding(const Decoder& decoder) {
+  return (decoder.ends().position_limit() > 0 && !decoder.arch().positions_from_mask) ||
+         (decoder.arch().model_type == "qwen" &&
+          decoder.config().json.value("use_logn_attn", true)) ||
+         rotation_follows_length(decoder);
+}
+
 inline std::filesystem::path fixture(const std::string& family) {
   return std::filesystem::path(QUAVER_TEST_DATA) / "fixtures" / family;
 }

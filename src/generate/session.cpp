@@ -14,7 +14,10 @@ constexpr std::int64_t step_rows = 2048;
 constexpr std::int64_t first_capacity = 64;
 
 KvCache copied(const KvCache& cache) {
-  KvCache copy{.capacity = cache.capacity, .length = cache.length, .visible = cache.visible};
+  KvCache copy{.capacity = cache.capacity,
+               .length = cache.length,
+               .prompt = cache.prompt,
+               .visible = cache.visible};
   for (const KvCache::Layer& layer : cache.layers) {
     const auto held = [&](const Tensor& t) {
       if (!t) return t;
@@ -99,6 +102,7 @@ Tensor Session::feed(std::span<const std::vector<std::int32_t>> ids) {
     ensure(limit == 0 || length <= limit, "[session] ", length, " tokens: this model has ", limit,
            " positions");
     wanted += !ids[s].empty();
+    if (caches_[s].length == 0) caches_[s].prompt = static_cast<std::int64_t>(ids[s].size());
   }
   ensure(wanted > 0, "[session] fed with no token");
   Tensor last = empty_on(device_, {wanted, decoder_->config().hidden});

@@ -1,9 +1,12 @@
 #include "nn/rope.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include "core/error.h"
+#include "ops/ops.h"
 
 namespace quaver {
 namespace {
@@ -57,6 +60,21 @@ double dynamic_theta(double theta, std::int64_t dim, std::int64_t length, const 
   return theta * std::pow(s.factor * whole / s.original_positions - (s.factor - 1), d / (d - 2));
 }
 
+// Qwen's: `length` is that of the prompt.
+double prompt_theta(double theta, std::int64_t dim, std::int64_t length, const RopeScaling& s) {
+  const double doublings = std::log2(static_cast<double>(length) / s.original_positions) + 1;
+  const double alpha = std::max(std::exp2(std::ceil(doublings)) - 1, 1.0);
+  const auto d = static_cast<double>(dim);
+  return theta * std::pow(alpha, d / (d - 2));
+}
+
+std::int64_t visible_tokens(const SequenceRows& sequence) {
+  if (!sequence.mask) return sequence.rows;
+  const Tensor mask = on_host(sequence.mask);
+  const auto seen = std::as_const(mask).data<std::uint8_t>();
+  return sequence.mask.size() - std::ranges::count(seen, std::uint8_t{0});
+}
+
 }  // namespace
 
 Rope::Rope(std::int64_t dim, double theta, bool pairs, RopeScaling scaling)
@@ -71,13 +89,15 @@ Rope::Rope(std::int64_t dim, double theta, bool pairs, RopeScaling scaling)
 }
 
 bool Rope::changes_with_length() const {
-  return scaling_.kind == Kind::dynamic || scaling_.kind == Kind::longrope;
+  return scaling_.kind == Kind::dynamic || scaling_.kind == Kind::longrope ||
+         scaling_.kind == Kind::prompt;
 }
 
 Tensor Rope::inverse_frequencies(std::int64_t length) const {
   if (fixed_) return fixed_;
-  const double theta =
-      scaling_.kind == Kind::dynamic ? dynamic_theta(theta_, dim_, length, scaling_) : theta_;
+  double theta = theta_;
+  if (scaling_.kind == Kind::dynamic) theta = dynamic_theta(theta_, dim_, length, scaling_);
+  if (scaling_.kind == Kind::prompt) theta = prompt_theta(theta_, dim_, length, scaling_);
   std::vector<float> f = plain_frequencies(dim_, theta);
   if (scaling_.kind == Kind::linear)
     for (float& v : f) v /= static_cast<float>(scaling_.factor);
@@ -94,7 +114,24 @@ Tensor Rope::inverse_frequencies(std::int64_t length) const {
 }
 
 const RopeTables& Rope::tables(Step& step) const {
-  return step.rope(fixed_ ? fixed_ : inverse_frequencies(step.length()), scaling_.attention_factor);
+  if (fixed_) return step.rope(fixed_, scaling_.attention_factor);
+  // Each sequence has a length of its own: what a batch gives it is what it gets alone.
+  Tensor all({static_cast<std::int64_t>(step.sequences.size()), dim_ / 2});
+  const auto at = step.positions.data<std::int32_t>();
+  auto to = all.data<float>().begin();
+  std::size_t row = 0;
+  for (const SequenceRows& sequence : step.sequences) {
+    const auto positions = at.subspan(row, static_cast<std::size_t>(sequence.rows));
+    row += positions.size();
+    std::int64_t length = sequence.cache ? sequence.cache->prompt : 0;
+    if (scaling_.kind == Kind::prompt && length == 0) length = visible_tokens(sequence);
+    // A prompt may come in several steps; all of them see its whole length.
+    if (scaling_.kind != Kind::prompt && !positions.empty())
+      length = std::max(length, std::int64_t{*std::ranges::max_element(positions)} + 1);
+    const Tensor own = inverse_frequencies(std::max<std::int64_t>(length, 1));
+    to = std::ranges::copy(std::as_const(own).data<float>(), to).out;
+  }
+  return step.rope(all, scaling_.attention_factor);
 }
 
 }  // namespace quaver

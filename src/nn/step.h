@@ -25,6 +25,7 @@ struct KvCache {
   std::int64_t capacity = 0;  // rows that a layer's first tensors get, at least
   std::vector<Layer> layers;
   std::int64_t length = 0;            // tokens held, in every layer once a step has ended
+  std::int64_t prompt = 0;            // tokens that the sequence began with; 0: not known
   std::vector<std::uint8_t> visible;  // per held token: 0 is padding; empty: all visible
 };
 
@@ -48,8 +49,9 @@ struct Step {
 
   // One more than the largest position.
   std::int64_t length() const;
-  // cos and sin of position * frequency, times `attention_factor`. Blocks usually share them, so
-  // they are made on first use and kept in `ropes`.
+  // cos and sin of position * frequency, times `attention_factor`; the frequencies are [half], or
+  // [sequences, half] where each sequence has its own. Blocks usually share the tables, so they are
+  // made on first use and kept in `ropes`.
   const RopeTables& rope(const Tensor& inverse_frequencies, float attention_factor);
 
   struct CachedRope {
