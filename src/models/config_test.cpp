@@ -77,8 +77,8 @@ TEST(Config, RefusesSwitchesItDoesNotCompute) {
     "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 160})",
                                "test");
   EXPECT_EQ(refusal(opt_config), "");
-  opt_config["do_layer_norm_before"] = false;
-  EXPECT_NE(refusal(opt_config).find("do_layer_norm_before"), std::string::npos);
+  opt_config["num_key_value_heads"] = 2;
+  EXPECT_NE(refusal(opt_config).find("key heads"), std::string::npos);
   Json neox = llama_config();
   neox["architectures"] = {"GPTNeoXForCausalLM"};
   EXPECT_NE(refusal(neox).find("key heads"), std::string::npos);
