@@ -2,10 +2,11 @@
 
 namespace quaver {
 
-static const Arch* const all[] = {
-    &bloom,    &codegen, &cohere,  &falcon, &gemma2,  &gemma3,    &gpt2,     &gpt_bigcode,
-    &gpt_neox, &gptj,    &granite, &llama,  &mistral, &mixtral,   &mpt,      &olmo2,
-    &opt,      &phi,     &phi3,    &qwen2,  &qwen3,   &qwen3_moe, &stablelm, &starcoder2};
+static const Arch* const all[] = {&bloom,   &codegen,   &cohere,      &falcon,     &gemma2,
+                                  &gemma3,  &gpt2,      &gpt_bigcode, &gpt_neox,   &gptj,
+                                  &granite, &llama,     &mistral,     &mixtral,    &mpt,
+                                  &olmo2,   &opt,       &phi,         &phi3,       &qwen2,
+                                  &qwen3,   &qwen3_moe, &stablelm,    &starcoder2, &internlm};
 
 std::span<const Arch* const> archs() { return all; }
 
@@ -18,7 +19,8 @@ const Arch& find_arch(const Json& config_json) {
   const std::string type = json_string(config_json, "model_type", config_file, "");
   std::string known;
   for (const Arch* arch : all) {
-    if (wanted.empty() ? arch->model_type == type : arch->name == wanted) return *arch;
+    if (wanted.empty() ? arch->model_type == type : arch->name == wanted || arch->alias == wanted)
+      return *arch;
     known += text(known.empty() ? "" : ", ", arch->name);
   }
   fail(Fault::unsupported, config_file, ": unknown architecture '", wanted.empty() ? type : wanted,

@@ -33,12 +33,15 @@ struct Arch {
   bool positions_from_mask = false;
   // Tensors that checkpoints may hold and no computation needs: endings of their names.
   std::vector<std::string_view> (*buffers)() = nullptr;
+  std::string_view alias = {};  // another spelling of `name` in published configs
 };
 
 // One per file; all.cpp holds the table.
 extern const Arch bloom, codegen, cohere, falcon, gemma2, gemma3, gpt2, gpt_bigcode, gpt_neox, gptj,
     granite, llama, mistral, mixtral, mpt, olmo2, opt, phi, phi3, qwen2, qwen3, qwen3_moe, stablelm,
     starcoder2;
+// Families that only their own repositories define.
+extern const Arch internlm;
 
 std::span<const Arch* const> archs();
 // By architectures[0], else by model_type. Throws Error(unsupported), listing the known ones.
