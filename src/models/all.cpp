@@ -3,10 +3,10 @@
 namespace quaver {
 
 static const Arch* const all[] = {
-    &bloom,    &codegen, &cohere,   &falcon,    &gemma2,  &gemma3,    &gpt2,     &gpt_bigcode,
-    &gpt_neox, &gptj,    &granite,  &llama,     &mistral, &mixtral,   &mpt,      &olmo2,
-    &opt,      &phi,     &phi3,     &qwen2,     &qwen3,   &qwen3_moe, &stablelm, &starcoder2,
-    &baichuan, &chatglm, &internlm, &internlm2, &qwen};
+    &bloom,    &codegen, &cohere,   &falcon,   &gemma2,    &gemma3,    &gpt2,     &gpt_bigcode,
+    &gpt_neox, &gptj,    &granite,  &llama,    &mistral,   &mixtral,   &mpt,      &olmo2,
+    &opt,      &phi,     &phi3,     &qwen2,    &qwen3,     &qwen3_moe, &stablelm, &starcoder2,
+    &baichuan, &chatglm, &deepseek, &internlm, &internlm2, &qwen};
 
 std::span<const Arch* const> archs() { return all; }
 

@@ -41,7 +41,7 @@ extern const Arch bloom, codegen, cohere, falcon, gemma2, gemma3, gpt2, gpt_bigc
     granite, llama, mistral, mixtral, mpt, olmo2, opt, phi, phi3, qwen2, qwen3, qwen3_moe, stablelm,
     starcoder2;
 // Families that only their own repositories define.
-extern const Arch baichuan, chatglm, internlm, internlm2, qwen;
+extern const Arch baichuan, chatglm, deepseek, internlm, internlm2, qwen;
 
 std::span<const Arch* const> archs();
 // By architectures[0], else by model_type. Throws Error(unsupported), listing the known ones.
