@@ -106,7 +106,13 @@ DEEPSEEK = {
 
 # Every switch that changes a family's function is on in one of its variants and off in another.
 MODELS = {
-    "qwen": {**QWEN, "rotary_pct": 0.5},
+    "qwen": {
+        **QWEN,
+        "rotary_pct": 0.5,
+        "seq_length": 11,
+        "use_dynamic_ntk": False,
+        "use_logn_attn": False,
+    },
     # Row 0 has more than twice the trained length, row 1 without its padding less than that.
     "qwen_long": {**QWEN, "seq_length": 11, "no_bias": False},
     "baichuan_rope": {**BAICHUAN, "max_position_embeddings": 64},
@@ -137,6 +143,7 @@ MODELS = {
         **CHATGLM,
         "architectures": ["ChatGLMForConditionalGeneration"],
         "add_bias_linear": True,
+        "add_qkv_bias": False,
         "kv_channels": 8,
         "multi_query_attention": False,
         "post_layer_norm": False,
