@@ -242,6 +242,50 @@ TEST(UnprefixedNames, KeepATiedHead) {
   std::filesystem::remove_all(to);
 }
 
+// --- A head with rows of length 1 --------------------------------------------------------------
+
+class HeadWeight final : public Visitor {
+ public:
+  void parameter(const std::string&, Tensor&, const Shape&) override {}
+  void linear(const std::string& name, Linear& l) override {
+    if (name == "lm_head") weight = std::get<Tensor>(l.weight);
+  }
+  Tensor weight;
+};
+
+TEST(UnitHead, KeepsTheTypeThatIsStored) {
+  const auto from = data / "fixtures/baichuan_alibi";
+  const auto to = std::filesystem::temp_directory_path() / text("quaver_unit_head_", getpid());
+  const auto source = open_checkpoint(from);
+  const Tensor head = source->read("lm_head.weight");
+  Tensor half = Tensor::raw(head.shape(), DType::f16);
+  Tensor brain = Tensor::raw(head.shape(), DType::bf16);
+  for (std::int64_t i = 0; i < head.size(); ++i) {
+    half.data<Half>()[i] = to_half(head.data<float>()[i]);
+    brain.data<BFloat16>()[i] = to_bfloat16(head.data<float>()[i]);
+  }
+  for (const auto& [stored, tolerance] : {std::pair{head, 1e-6}, {half, 1e-3}, {brain, 8e-3}}) {
+    std::filesystem::remove_all(to);
+    std::filesystem::create_directories(to);
+    std::filesystem::copy_file(from / "config.json", to / "config.json");
+    ShardWriter writer(to);
+    for (const TensorInfo& t : source->tensors())
+      writer.write(t.name, t.name == "lm_head.weight" ? stored : source->read(t.name));
+    writer.finish();
+    HeadWeight found;
+    load_decoder(open_model(to))->visit(found);
+    ASSERT_EQ(found.weight.dtype(), stored.dtype());
+    const Tensor rows = to_f32(found.weight);
+    for (std::int64_t r = 0; r < rows.dim(0); ++r) {
+      double sum = 0;
+      for (std::int64_t c = 0; c < rows.dim(1); ++c)
+        sum += std::pow(double{rows.data<float>()[r * rows.dim(1) + c]}, 2);
+      EXPECT_NEAR(sum, 1, tolerance) << stored.dtype() << " " << r;
+    }
+  }
+  std::filesystem::remove_all(to);
+}
+
 TEST(CountNonFinite, EveryFloatType) {
   Tensor h({3}, DType::f16);
   h.data<Half>()[1] = Half{0x7c00};
