@@ -38,7 +38,7 @@ inline Tensor golden(const std::string& family, const std::string& name) {
 
 // Whether a text of another length turns the same positions by other angles.
 inline bool rotation_depends_on_length(const std::string& family) {
-  return family.ends_with("dynamic") || family.ends_with("longrope");
+  return family.ends_with("dynamic") || family.ends_with("longrope") || family == "qwen_long";
 }
 
 // Row `row` of an i64 matrix.

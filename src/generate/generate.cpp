@@ -162,7 +162,7 @@ class TokenLoop {
   TokenLoop(const GenerateJob& job, const std::vector<Ids>& prompts)
       : job_(&job),
         copies_(job.settings.num_return_sequences),
-        guesses_(!rotates_by_length(job.decoder.config().json)) {
+        guesses_(!job.decoder.arch().rotates_by_length(job.decoder.config().json)) {
     ensure(!job.session || (job.session->sequences() == 1 && prompts.size() == 1 && copies_ == 1),
            "[generate] a session is for one answer to one prompt");
     const auto sequences = static_cast<std::int64_t>(prompts.size()) * copies_;
@@ -186,8 +186,9 @@ class TokenLoop {
     if (!job_->session) return quaver::feed_prompts(*session_, prompts, copies_);
     const auto end = static_cast<std::int64_t>(prompts[0].size());
     Tensor logits;
-    for (std::int64_t at = reused_; at < end; at += prompt_part) {
-      const std::int64_t next = std::min(at + prompt_part, end);
+    const std::int64_t part = guesses_ ? prompt_part : end;
+    for (std::int64_t at = reused_; at < end; at += part) {
+      const std::int64_t next = std::min(at + part, end);
       logits = session_->feed(Ids(prompts[0].begin() + at, prompts[0].begin() + next));
       if (next < end && job_->sink && !job_->sink(""))
         fail(Fault::interrupted, "[generate] stopped within the prompt");
@@ -255,7 +256,8 @@ class TokenLoop {
   std::int64_t reuse(const Ids& prompt) {
     const Ids& held = session_->ids();
     const auto same = std::ranges::mismatch(held, prompt).in2 - prompt.begin();
-    const auto kept = std::min<std::int64_t>(same, static_cast<std::int64_t>(prompt.size()) - 1);
+    const std::int64_t kept =
+        guesses_ ? std::min<std::int64_t>(same, static_cast<std::int64_t>(prompt.size()) - 1) : 0;
     session_->rewind(kept);
     return kept;
   }

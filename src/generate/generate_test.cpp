@@ -101,6 +101,8 @@ TEST_P(Generation, a_session_is_reused_as_far_as_the_prompt_agrees) {
                {.decoder = *decoder, .prompts = prompts, .settings = settings, .session = &session})
         .front();
   };
+  // Keys that were rotated for a text of another length are of no use.
+  const bool reuses = !decoder->arch().rotates_by_length(decoder->config().json);
   const GenerateResult first = told(prompt);
   EXPECT_EQ(first.ids, new_ids(*decoder, {prompt}, settings).front());
   EXPECT_EQ(first.reused_tokens, 0);
@@ -110,11 +112,12 @@ TEST_P(Generation, a_session_is_reused_as_far_as_the_prompt_agrees) {
   longer.insert(longer.end(), {9, 8, 7});
   const GenerateResult second = told(longer);
   EXPECT_EQ(second.ids, new_ids(*decoder, {longer}, settings).front());
-  EXPECT_EQ(second.reused_tokens, static_cast<std::int64_t>(prompt.size() + first.ids.size()) - 1);
+  EXPECT_EQ(second.reused_tokens,
+            reuses ? static_cast<std::int64_t>(prompt.size() + first.ids.size()) - 1 : 0);
   Ids other = prompt;  // differs from its sixth token on
   other[5] = other[5] == 9 ? 8 : 9;
   EXPECT_EQ(told(other).ids, new_ids(*decoder, {other}, settings).front());
-  EXPECT_EQ(told(other).reused_tokens, static_cast<std::int64_t>(other.size()) - 1);
+  EXPECT_EQ(told(other).reused_tokens, reuses ? static_cast<std::int64_t>(other.size()) - 1 : 0);
 }
 
 TEST(Generate, several_answers_a_prompt) {

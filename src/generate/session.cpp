@@ -17,6 +17,7 @@ KvCache copied(const KvCache& cache) {
   KvCache copy{.capacity = cache.capacity,
                .type = cache.type,
                .length = cache.length,
+               .prompt = cache.prompt,
                .visible = cache.visible};
   for (const KvCache::Layer& layer : cache.layers) {
     const auto held = [&](const Tensor& t) {
@@ -107,6 +108,15 @@ Tensor Session::run(std::span<const std::vector<std::int32_t>> ids, std::span<co
   return normed;
 }
 
+// How many tokens of sequence `s` must come again before `fresh` more do: all that it holds, where
+// the text outgrows what their keys are good for.
+std::int64_t Session::outgrown(std::size_t s, std::size_t fresh) const {
+  const auto above = decoder_->arch().recompute_above;
+  if (!above) return 0;
+  const std::int64_t limit = above(decoder_->config()), held = caches_[s].length;
+  return held <= limit && held + static_cast<std::int64_t>(fresh) > limit ? held : 0;
+}
+
 Tensor Session::feed(std::span<const std::vector<std::int32_t>> ids, Rows rows) {
   ensure(ids.size() == caches_.size(), "[session] ids for ", ids.size(), " of ", caches_.size(),
          " sequences");
@@ -118,22 +128,28 @@ Tensor Session::feed(std::span<const std::vector<std::int32_t>> ids, Rows rows) 
     ensure(limit == 0 || length <= limit, "[session] ", length, " tokens: this model has ", limit,
            " positions");
     wanted += rows == Rows::all ? static_cast<std::int64_t>(ids[s].size()) : !ids[s].empty();
+    if (caches_[s].length == 0) caches_[s].prompt = static_cast<std::int64_t>(ids[s].size());
   }
   ensure(wanted > 0, "[session] fed with no token");
+  std::vector<std::vector<std::int32_t>> whole(ids.begin(), ids.end());
+  std::vector<std::int64_t> again(ids.size());
+  for (std::size_t s = 0; s < ids.size(); ++s) {
+    again[s] = outgrown(s, ids[s].size());
+    whole[s].insert(whole[s].begin(), ids_[s].begin(), ids_[s].begin() + again[s]);
+    if (again[s] > 0) rewind(0, static_cast<std::int64_t>(s));
+  }
   Tensor states = empty_on(device_, {wanted, decoder_->config().hidden});
   std::int64_t done = 0;
-  for (const std::vector<Part>& parts : steps_of(ids)) {
-    const Tensor normed = run(ids, parts);
-    if (rows == Rows::all) {
-      copy_rows(states, done, normed);
-      done += normed.dim(0);
-      continue;
-    }
+  for (const std::vector<Part>& parts : steps_of(whole)) {
+    const Tensor normed = run(whole, parts);
     std::int64_t row = 0;
     for (const Part& part : parts) {
+      const auto size = static_cast<std::int64_t>(whole[part.sequence].size());
+      const std::int64_t first = rows == Rows::all ? again[part.sequence] : size - 1;
+      const std::int64_t from = std::clamp(first - part.begin, std::int64_t{0}, part.rows);
+      if (from < part.rows) copy_rows(states, done, normed.rows(row + from, row + part.rows));
+      done += part.rows - from;
       row += part.rows;
-      const auto whole = static_cast<std::int64_t>(ids[part.sequence].size());
-      if (part.begin + part.rows == whole) copy_rows(states, done++, normed.rows(row - 1, row));
     }
   }
   Step step;

@@ -43,6 +43,7 @@ class Session {
     std::int64_t begin = 0, rows = 0;
   };
   static std::vector<std::vector<Part>> steps_of(std::span<const std::vector<std::int32_t>> ids);
+  std::int64_t outgrown(std::size_t s, std::size_t fresh) const;
   Tensor run(std::span<const std::vector<std::int32_t>> ids, std::span<const Part> parts);
 
   Decoder* decoder_;

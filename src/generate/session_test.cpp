@@ -68,7 +68,9 @@ TEST_P(Sessions, a_cache_changes_nothing) {
     Session session(*decoder);
     const std::vector<float> logits = fed(session, cut(ids, size));
     EXPECT_EQ(session.position(), static_cast<std::int64_t>(ids.size()));
-    if (rotation_depends_on_length(GetParam()) && size < ids.size())
+    // Phi-3 computes a text anew where it passes the trained length, as this one does.
+    if (rotation_depends_on_length(GetParam()) && size < ids.size() &&
+        !decoder->arch().recompute_above)
       EXPECT_GT(relative_difference(logits, expected), 1e-3) << "the rotation does not depend";
     else
       EXPECT_LT(relative_difference(logits, expected), 1e-5) << size;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <set>
 
@@ -9,6 +10,7 @@
 #include "core/threads.h"
 #include "io/dialect.h"
 #include "io/hf_directory.h"
+#include "loading/prefixed_source.h"
 
 namespace quaver {
 namespace {
@@ -108,6 +110,22 @@ class Checker final : public Visitor {
   std::size_t problem_count_ = 0;
 };
 
+// The modules of a family outside its inner model: the head, as a rule.
+class OuterNames final : public Visitor {
+ public:
+  explicit OuterNames(std::string inner) : inner_(std::move(inner)) {}
+  void parameter(const std::string& name, Tensor&, const Shape&) override { note(name); }
+  void linear(const std::string& name, Linear&) override { note(name + "."); }
+  // A tied head is not visited, and many files hold it.
+  std::vector<std::string> names{"lm_head.", "embed_out."};
+
+ private:
+  void note(const std::string& name) {
+    if (!name.starts_with(inner_)) names.push_back(name);
+  }
+  std::string inner_;
+};
+
 bool known_buffer(const Checkpoint& c, const std::string& name) {
   const auto ends_with = [&](std::string_view ending) {
     return name == ending || name.ends_with(text('.', ending));
@@ -170,6 +188,36 @@ Tensor part_of(const Tensor& stack, const Linear& l, std::int64_t inputs) {
   return part;
 }
 
+// Each row divided by its length and rounded to the type that is stored, as the published code
+// does.
+template <class Element, class Round>
+Tensor with_unit_rows(const Tensor& stored, Round round) {
+  const Tensor wide = to_f32(stored);
+  Tensor unit = Tensor::raw(stored.shape(), dtype_of<Element>);
+  const std::int64_t cols = stored.dim(1);
+  const float* from = wide.data<float>().data();
+  Element* to = unit.data<Element>().data();
+  parallel_for(stored.dim(0), 64, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      double sum = 0;
+      for (std::int64_t c = 0; c < cols; ++c)
+        sum += double{from[r * cols + c]} * from[r * cols + c];
+      const double length = std::max(std::sqrt(sum), 1e-12);
+      for (std::int64_t c = 0; c < cols; ++c)
+        to[r * cols + c] = round(static_cast<float>(from[r * cols + c] / length));
+    }
+  });
+  return unit;
+}
+
+Tensor with_unit_rows(const Tensor& stored) {
+  if (stored.dtype() == DType::f16)
+    return with_unit_rows<Half>(stored, [](float f) { return to_half(f); });
+  if (stored.dtype() == DType::bf16)
+    return with_unit_rows<BFloat16>(stored, [](float f) { return to_bfloat16(f); });
+  return with_unit_rows<float>(stored, [](float f) { return f; });
+}
+
 class Loader final : public Visitor {
  public:
   explicit Loader(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
@@ -191,10 +239,12 @@ class Loader final : public Visitor {
         packed.parts.emplace(part.name, read(text(name, '.', part.name)));
       correct_format(packed, name);
       l.weight = std::move(packed);
+      if (l.unit_rows) l.weight = dequantized(l.weight);
     } else {
       const Tensor stored = matrix(name + ".weight");
       l.weight = l.transposed ? transposed(stored) : stored;
     }
+    if (l.unit_rows) l.weight = with_unit_rows(std::get<Tensor>(l.weight));
     if (l.has_bias) l.bias = vector(name + ".bias");
   }
 
@@ -244,6 +294,21 @@ std::int64_t count_all_ones_exponent(const Tensor& t, Word exponent) {
 
 }  // namespace
 
+namespace {
+
+// Where no tensor bears the name of the inner model ("transformer." of "transformer.h.0..."), the
+// checkpoint was written from the inner model alone: its names lack that prefix.
+void complete_names(Checkpoint& c) {
+  const std::string prefix(c.arch->blocks.substr(0, c.arch->blocks.find('.') + 1));
+  const auto has_prefix = [&](const TensorInfo& t) { return t.name.starts_with(prefix); };
+  if (prefix.empty() || std::ranges::any_of(c.source->tensors(), has_prefix)) return;
+  OuterNames outer(prefix);
+  c.arch->ends(c.model)->visit(outer);
+  c.source = with_prefix(std::move(c.source), prefix, outer.names);
+}
+
+}  // namespace
+
 Checkpoint open_model(const std::filesystem::path& directory) {
   Checkpoint c{.directory = directory};
   c.config = read_config(directory);
@@ -251,6 +316,7 @@ Checkpoint open_model(const std::filesystem::path& directory) {
   c.model = c.arch->config(c.config);
   c.quantization = read_quantization(directory, c.config);
   c.source = open_checkpoint(directory);
+  complete_names(c);
   check_names(c);
   return c;
 }

@@ -1,4 +1,5 @@
-// Every family against golden outputs of transformers, on the CPU and on a device
+// Every family against golden outputs of transformers (of tests/interop/reference_models.py where
+// transformers lacks the family), on the CPU and on a device
 // whose memory the host cannot touch.
 #include "loading/model.h"
 
@@ -11,6 +12,7 @@
 
 #include "guarded_backend.h"
 #include "io/checkpoint.h"
+#include "loading/unprefixed_test.h"
 
 namespace quaver {
 namespace {
@@ -201,6 +203,107 @@ TEST_F(Misfits, WrongShapes) {
 TEST_F(Misfits, AHostileLayerCountCostsLittle) {
   set("num_hidden_layers", 10000);
   EXPECT_NE(refusal().find("more"), std::string::npos);
+}
+
+// --- Names without the inner model's prefix ----------------------------------------------------
+
+struct Unprefixed {
+  const char *family, *prefix;
+};
+
+class UnprefixedNames : public ::testing::TestWithParam<Unprefixed> {};
+INSTANTIATE_TEST_SUITE_P(All, UnprefixedNames,
+                         ::testing::Values(Unprefixed{"gpt2", "transformer."},
+                                           Unprefixed{"bloom", "transformer."},
+                                           Unprefixed{"opt", "model."},
+                                           Unprefixed{"llama", "model."}),
+                         [](const auto& info) { return std::string(info.param.family); });
+
+TEST_P(UnprefixedNames, GiveTheSameModel) {
+  const auto from = data / "fixtures" / GetParam().family;
+  const auto to = std::filesystem::temp_directory_path() /
+                  text("quaver_unprefixed_", getpid(), "_", from.stem());
+  std::filesystem::remove_all(to);
+  write_without_prefix(from, to, GetParam().prefix);
+  {
+    const Checkpoint whole = open_model(from), bare = open_model(to);
+    ASSERT_EQ(bare.source->tensors().size(), whole.source->tensors().size());
+    for (std::size_t i = 0; i < whole.source->tensors().size(); ++i) {
+      const TensorInfo& t = whole.source->tensors()[i];
+      EXPECT_EQ(bare.source->tensors()[i].name, t.name);
+      ASSERT_NE(bare.source->find(t.name), nullptr);
+      const Tensor a = whole.source->read(t.name), b = bare.source->read(t.name);
+      EXPECT_TRUE(std::equal(a.host(), a.host() + a.bytes(), b.host(), b.host() + b.bytes()));
+    }
+    EXPECT_EQ(bare.source->find("no such name"), nullptr);
+    EXPECT_THROW(bare.source->read("no such name"), Error);
+    const std::string full = whole.source->tensors().back().name;
+    if (full.starts_with(GetParam().prefix)) {
+      EXPECT_EQ(bare.source->find(full.substr(std::string(GetParam().prefix).size())), nullptr);
+    }
+  }
+  std::filesystem::remove_all(to);
+}
+
+// Files often hold the head that the configuration ties to the embedding.
+TEST(UnprefixedNames, KeepATiedHead) {
+  const auto to = std::filesystem::temp_directory_path() / text("quaver_tied_", getpid());
+  std::filesystem::remove_all(to);
+  std::filesystem::create_directories(to);
+  const auto from = data / "fixtures/gpt2";
+  std::filesystem::copy_file(from / "config.json", to / "config.json");
+  const auto source = open_checkpoint(from);
+  ShardWriter writer(to);
+  for (const TensorInfo& t : source->tensors())
+    if (t.name.starts_with("transformer.")) writer.write(t.name.substr(12), source->read(t.name));
+  writer.write("lm_head.weight", source->read("transformer.wte.weight"));
+  writer.finish();
+  EXPECT_EQ(open_model(to).ignored, std::vector<std::string>{"lm_head.weight"});
+  std::filesystem::remove_all(to);
+}
+
+// --- A head with rows of length 1 --------------------------------------------------------------
+
+class HeadWeight final : public Visitor {
+ public:
+  void parameter(const std::string&, Tensor&, const Shape&) override {}
+  void linear(const std::string& name, Linear& l) override {
+    if (name == "lm_head") weight = std::get<Tensor>(l.weight);
+  }
+  Tensor weight;
+};
+
+TEST(UnitHead, KeepsTheTypeThatIsStored) {
+  const auto from = data / "fixtures/baichuan_alibi";
+  const auto to = std::filesystem::temp_directory_path() / text("quaver_unit_head_", getpid());
+  const auto source = open_checkpoint(from);
+  const Tensor head = source->read("lm_head.weight");
+  Tensor half = Tensor::raw(head.shape(), DType::f16);
+  Tensor brain = Tensor::raw(head.shape(), DType::bf16);
+  for (std::int64_t i = 0; i < head.size(); ++i) {
+    half.data<Half>()[i] = to_half(head.data<float>()[i]);
+    brain.data<BFloat16>()[i] = to_bfloat16(head.data<float>()[i]);
+  }
+  for (const auto& [stored, tolerance] : {std::pair{head, 1e-6}, {half, 1e-3}, {brain, 8e-3}}) {
+    std::filesystem::remove_all(to);
+    std::filesystem::create_directories(to);
+    std::filesystem::copy_file(from / "config.json", to / "config.json");
+    ShardWriter writer(to);
+    for (const TensorInfo& t : source->tensors())
+      writer.write(t.name, t.name == "lm_head.weight" ? stored : source->read(t.name));
+    writer.finish();
+    HeadWeight found;
+    load_decoder(open_model(to))->visit(found);
+    ASSERT_EQ(found.weight.dtype(), stored.dtype());
+    const Tensor rows = to_f32(found.weight);
+    for (std::int64_t r = 0; r < rows.dim(0); ++r) {
+      double sum = 0;
+      for (std::int64_t c = 0; c < rows.dim(1); ++c)
+        sum += std::pow(double{rows.data<float>()[r * rows.dim(1) + c]}, 2);
+      EXPECT_NEAR(sum, 1, tolerance) << stored.dtype() << " " << r;
+    }
+  }
+  std::filesystem::remove_all(to);
 }
 
 TEST(CountNonFinite, EveryFloatType) {

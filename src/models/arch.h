@@ -22,6 +22,11 @@ struct Config {
   Json json;               // config.json, whole
 };
 
+// Whether the way a token is rotated depends on how many are computed together (dynamic, longrope
+// in rope_parameters or rope_scaling): then guessing tokens ahead, or keys of another text, would
+// change the result.
+bool config_rotates_by_length(const Json& config_json);
+
 struct Arch {
   std::string_view name;        // config.json: architectures[0]
   std::string_view model_type;  // config.json: model_type
@@ -33,14 +38,18 @@ struct Arch {
   bool positions_from_mask = false;
   // Tensors that checkpoints may hold and no computation needs: endings of their names.
   std::vector<std::string_view> (*buffers)() = nullptr;
+  std::string_view alias = {};  // another spelling of `name` in published configs
+  bool (*rotates_by_length)(const Json& config_json) = config_rotates_by_length;
+  // Tokens above which a text's keys are computed anew, once (Phi-3). Null: never.
+  std::int64_t (*recompute_above)(const Config&) = nullptr;
 };
 
 // One per file; all.cpp holds the table.
-extern const Arch arcee, bloom, codegen, cohere, cohere2, deepseek_v2, deepseek_v3, ernie4_5,
-    exaone4, falcon, gemma, gemma2, gemma3, glm, glm4, gpt2, gpt_bigcode, gpt_neox, gpt_oss, gptj,
-    granite, granitemoe, helium, hunyuan, llama, mistral, mixtral, mpt, nemotron, olmo, olmo2,
-    olmo3, olmoe, opt, phi, phi3, qwen2, qwen2_moe, qwen3, qwen3_moe, seed_oss, smollm3, stablelm,
-    starcoder2;
+extern const Arch arcee, baichuan, bloom, chatglm, codegen, cohere, cohere2, deepseek_v1,
+    deepseek_v2, deepseek_v3, ernie4_5, exaone4, falcon, gemma, gemma2, gemma3, glm, glm4, gpt2,
+    gpt_bigcode, gpt_neox, gpt_oss, gptj, granite, granitemoe, helium, hunyuan, internlm, internlm2,
+    llama, mistral, mixtral, mpt, nemotron, olmo, olmo2, olmo3, olmoe, opt, phi, phi3, qwen, qwen2,
+    qwen2_moe, qwen3, qwen3_moe, seed_oss, smollm3, stablelm, starcoder2;
 
 std::span<const Arch* const> archs();
 // By architectures[0], else by model_type. Throws Error(unsupported), listing the known ones.
@@ -83,9 +92,6 @@ struct RopeKeys {
 RopeSettings config_rope(const Json& j, const RopeKeys& keys = {});
 // The rotation of these settings for heads of `head_dim`.
 Rope make_rope(const RopeSettings& settings, std::int64_t head_dim, bool interleaved = false);
-// Whether a token's rotation depends on how many are computed together (dynamic, longrope): then
-// guessing tokens ahead would change the result.
-bool rotates_by_length(const Json& config_json);
 // Layer i's window where layer_types says "sliding_attention", else 0.
 std::int64_t config_window(const Json& j, int layer);
 

@@ -76,11 +76,84 @@ TEST(Config, RefusesSwitchesItDoesNotCompute) {
     "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 160})",
                                "test");
   EXPECT_EQ(refusal(opt_config), "");
-  opt_config["do_layer_norm_before"] = false;
-  EXPECT_NE(refusal(opt_config).find("do_layer_norm_before"), std::string::npos);
+  opt_config["num_key_value_heads"] = 2;
+  EXPECT_NE(refusal(opt_config).find("key heads"), std::string::npos);
   Json neox = llama_config();
   neox["architectures"] = {"GPTNeoXForCausalLM"};
   EXPECT_NE(refusal(neox).find("key heads"), std::string::npos);
+}
+
+// The same of the families that only their own repositories define: what each refuses.
+TEST(Config, RefusesSwitchesOfPublishedCode) {
+  const auto with = [](const char* architecture, const char* key, const Json& value) {
+    Json j = llama_config();
+    j["architectures"] = {architecture};
+    j.erase("num_key_value_heads");
+    j["max_position_embeddings"] = 64;
+    j["num_experts_per_tok"] = 2;
+    j["n_routed_experts"] = 4;
+    j[key] = value;
+    return refusal(j);
+  };
+  struct Switch {
+    const char *architecture, *key;
+    Json value;
+  };
+  const std::vector<Switch> switches = {
+      {"QWenLMHeadModel", "kv_channels", 32},
+      {"QWenLMHeadModel", "scale_attn_weights", false},
+      {"QWenLMHeadModel", "rope_scaling", {{"type", "dynamic"}}},
+      {"QWenLMHeadModel", "seq_length", 1},
+      {"QWenLMHeadModel", "intermediate_size", 97},
+      {"InternLMForCausalLM", "rotary", {{"type", "spiral"}}},
+      {"InternLMForCausalLM", "rotary", "dynamic"},
+      {"InternLM2ForCausalLM", "rope_scaling", {{"type", "spiral"}}},
+      {"ChatGLMModel", "apply_residual_connection_post_layernorm", true},
+      {"ChatGLMModel", "position_encoding_2d", true},
+      {"ChatGLMModel", "original_rope", false},
+      {"ChatGLMModel", "quantization_bit", 4},
+      {"ChatGLMModel", "pre_seq_len", 128},
+      {"ChatGLMModel", "rope_ratio", -1},
+      {"DeepseekForCausalLM", "scoring_func", "sigmoid"},
+      {"DeepseekForCausalLM", "num_experts_per_tok", 0},
+  };
+  for (const Switch& s : switches) {
+    EXPECT_EQ(with(s.architecture, "unused", 1), "");
+    EXPECT_NE(with(s.architecture, s.key, s.value).find(s.key), std::string::npos)
+        << s.architecture << " " << s.key << ": " << with(s.architecture, s.key, s.value);
+  }
+}
+
+class HeadFinder final : public Visitor {
+ public:
+  void parameter(const std::string&, Tensor&, const Shape&) override {}
+  void linear(const std::string&, Linear& l) override { unit_rows = l.unit_rows; }
+  bool unit_rows = false;
+};
+
+// One name, in two spellings, for models with rotary positions and with ALiBi.
+TEST(Config, TellsBaichuanFromBaichuan) {
+  Json j = llama_config();
+  j.erase("num_key_value_heads");
+  for (const char* spelling : {"BaichuanForCausalLM", "BaiChuanForCausalLM"}) {
+    j["architectures"] = {spelling};
+    EXPECT_EQ(&find_arch(j), &baichuan);
+  }
+  EXPECT_NE(refusal(j).find("'model_max_length'"), std::string::npos);
+  j["model_max_length"] = 4096;
+  EXPECT_EQ(refusal(j), "");
+  j["rope_theta"] = 1e6;  // ALiBi has no such thing
+  EXPECT_NE(refusal(j).find("rope_theta"), std::string::npos);
+  j["max_position_embeddings"] = 4096;
+  EXPECT_EQ(refusal(j), "");
+  for (const std::int64_t vocabulary : {64000, 125696}) {
+    j["vocab_size"] = vocabulary;
+    HeadFinder head;
+    baichuan.ends(baichuan.config(j))->visit(head);
+    EXPECT_EQ(head.unit_rows, vocabulary == 125696);
+  }
+  j["tie_word_embeddings"] = true;
+  EXPECT_NE(refusal(j).find("tie_word_embeddings"), std::string::npos);
 }
 
 TEST(Table, RowsAreComplete) {

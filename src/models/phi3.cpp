@@ -1,4 +1,6 @@
 // Phi-3 and Phi-4 (Abdin et al. 2024): Llama with q, k, v in one linear, gate and up in another.
+#include <limits>
+
 #include "models/standard_block.h"
 
 namespace quaver {
@@ -21,6 +23,14 @@ Config config(const Json& j) {
   return c;
 }
 
+// Where the long factors take over from the short ones.
+std::int64_t trained_length(const Config& c) {
+  const RopeScaling scaling = config_rope(c.json).scaling;
+  return scaling.kind == RopeScaling::Kind::longrope
+             ? static_cast<std::int64_t>(scaling.original_positions)
+             : std::numeric_limits<std::int64_t>::max();
+}
+
 }  // namespace
 
 constinit const Arch phi3 = {
@@ -35,6 +45,8 @@ constinit const Arch phi3 = {
       return std::make_unique<StandardEnds>(llama_ends(c));
     },
     .buffers = llama_buffers,
+    // Where the long factors take over from the short ones.
+    .recompute_above = trained_length,
 };
 
 }  // namespace quaver

@@ -127,7 +127,7 @@ Rope make_rope(const RopeSettings& settings, std::int64_t head_dim, bool interle
   return Rope(columns, settings.theta, interleaved, settings.scaling);
 }
 
-bool rotates_by_length(const Json& j) {
+bool config_rotates_by_length(const Json& j) {
   for (const char* key : {"rope_parameters", "rope_scaling"}) {
     const auto it = j.find(key);
     if (it == j.end() || !it->is_object()) continue;

@@ -18,6 +18,25 @@ void append(Tensor& held, const KvCache& cache, const Tensor& given) {
   copy_rows(held, length, rows);
 }
 
+// Each row of q times log(its position + 1) / log(trained), where that is above 1.
+Tensor log_n_scaled(const Tensor& q, const Tensor& positions, std::int64_t trained) {
+  const auto at = positions.data<std::int32_t>();
+  Tensor index({q.dim(0)}, DType::i32), weight({q.dim(0)});
+  bool changed = false;
+  for (std::size_t r = 0; r < at.size(); ++r) {
+    const double keys = static_cast<double>(at[r]) + 1;
+    const bool longer = keys > static_cast<double>(trained);
+    index.data<std::int32_t>()[r] = static_cast<std::int32_t>(r);
+    weight.data<float>()[r] =
+        static_cast<float>(longer ? std::log(keys) / std::log(static_cast<double>(trained)) : 1.0);
+    changed |= longer;
+  }
+  if (!changed) return q;
+  Tensor y = moved_to(Tensor(q.shape()), q.device());
+  scatter_add(q, index, weight, y);
+  return y;
+}
+
 }  // namespace
 
 Tensor SelfAttention::rotated(const Tensor& x, Step& step) const {
@@ -26,7 +45,9 @@ Tensor SelfAttention::rotated(const Tensor& x, Step& step) const {
   return quaver::rope(x, tables.cos, tables.sin, shape.head_dim, rope.interleaved);
 }
 
-Tensor SelfAttention::attend(const Tensor& q, const Tensor& k, const Tensor& v, Step& step) const {
+Tensor SelfAttention::attend(const Tensor& plain, const Tensor& k, const Tensor& v,
+                             Step& step) const {
+  const Tensor q = log_n > 0 ? log_n_scaled(plain, step.positions, log_n) : plain;
   Tensor y = empty_on(q.device(), {q.dim(0), shape.heads * shape.value_size()});
   std::int64_t row = 0;
   for (SequenceRows& sequence : step.sequences) {

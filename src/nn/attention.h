@@ -11,6 +11,9 @@ struct SelfAttention {
   Rope rope;
   Tensor slopes;  // f32 [heads]: ALiBi; empty: none
   Tensor sinks;   // f32 [heads]: a score of no key; empty: none
+  // Queries with more keys than this are multiplied by the logarithm of their number to this base
+  // (Su 2021, Qwen); 0: none are.
+  std::int64_t log_n = 0;
 
   // q [rows, heads * head_dim], k [rows, kv_heads * head_dim], v [rows, kv_heads * value_dim] ->
   // [rows, heads * value_dim].

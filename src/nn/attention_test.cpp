@@ -82,6 +82,58 @@ TEST(SelfAttention, CacheAndBatchEqualOnePass) {
   EXPECT_THROW(attention(q, k, v, wrong), Error);
 }
 
+// Qwen: the base grows by the doublings of the trained length that the prompt takes.
+TEST(Rope, FollowsThePrompt) {
+  const Rope rope(8, 10000, false, {.kind = RopeScaling::Kind::prompt, .original_positions = 16});
+  for (const auto& [length, alpha] :
+       {std::pair{1, 1.0}, {16, 1.0}, {17, 3.0}, {32, 3.0}, {33, 7.0}, {64, 7.0}}) {
+    const double theta = 10000 * std::pow(alpha, 8.0 / 6);
+    for (int i = 0; i < 4; ++i)
+      EXPECT_NEAR(rope.inverse_frequencies(length).data<float>()[i], std::pow(theta, -i / 4.0),
+                  1e-6)
+          << length;
+  }
+}
+
+// Sequences side by side are rotated as each is alone: by the prompt it began with, by the tokens
+// it shows where that is not known, and in the other scalings by its own length.
+TEST(Rope, EachSequenceHasItsOwnLength) {
+  KvCache cache{.prompt = 40};
+  Tensor mask({20}, DType::u8);
+  std::fill_n(mask.data<std::uint8_t>().begin() + 5, 15, std::uint8_t{1});
+  for (const auto kind : {RopeScaling::Kind::prompt, RopeScaling::Kind::dynamic}) {
+    const Rope rope(8, 10000, false, {.kind = kind, .factor = 2, .original_positions = 16});
+    Step both{.sequences = {{.rows = 1, .cache = &cache}, {.rows = 20, .mask = mask}},
+              .positions = Tensor({21}, DType::i32)};
+    both.positions.data<std::int32_t>()[0] = 50;
+    std::ranges::copy(positions(0, 20).data<std::int32_t>(),
+                      both.positions.data<std::int32_t>().begin() + 1);
+    const RopeTables& tables = rope.tables(both);
+    const bool by_prompt = kind == RopeScaling::Kind::prompt;
+    const Tensor one = rope.inverse_frequencies(by_prompt ? 40 : 51),
+                 two = rope.inverse_frequencies(by_prompt ? 15 : 20);
+    for (int i = 0; i < 4; ++i) {
+      EXPECT_NEAR(tables.sin.data<float>()[i], std::sin(50 * one.data<float>()[i]), 1e-5);
+      EXPECT_NEAR(tables.sin.data<float>()[20 * 4 + i], std::sin(19 * two.data<float>()[i]), 1e-5);
+    }
+  }
+}
+
+TEST(SelfAttention, LogNScalesQueriesBeyondTheTrainedLength) {
+  const AttentionShape shape{.heads = 2, .kv_heads = 2, .head_dim = 4, .scale = 0.5f};
+  const SelfAttention plain{.shape = shape}, grown{.shape = shape, .log_n = 5};
+  Tensor q = random_tensor({8, 8}, 4);
+  const Tensor k = random_tensor({8, 8}, 5), v = random_tensor({8, 8}, 6);
+  Step step{.sequences = {{.rows = 8}}, .positions = positions(0, 8)};
+  const Tensor y = grown(q, k, v, step);
+  for (int r = 5; r < 8; ++r)
+    for (int c = 0; c < 8; ++c)
+      q.data<float>()[r * 8 + c] *= static_cast<float>(std::log(r + 1) / std::log(5));
+  const Tensor expected = plain(q, k, v, step);
+  for (std::int64_t i = 0; i < y.size(); ++i)
+    EXPECT_NEAR(y.data<float>()[i], expected.data<float>()[i], 1e-6);
+}
+
 TEST(Rope, FrequenciesAndTables) {
   const Rope rope(8, 10000);
   for (int i = 0; i < 4; ++i)

@@ -2,11 +2,19 @@
 
 namespace quaver {
 StandardEnds::StandardEnds(Layout layout) : layout_(std::move(layout)) {
-  head_ = {.outputs = layout_.vocab, .inputs = layout_.hidden, .has_bias = layout_.head_bias};
+  if (layout_.table_width == 0) layout_.table_width = layout_.hidden;
+  project_in_ = {.outputs = layout_.hidden, .inputs = layout_.table_width, .keep_precision = true};
+  project_out_ = {.outputs = layout_.table_width, .inputs = layout_.hidden, .keep_precision = true};
+  head_ = {.outputs = layout_.vocab,
+           .inputs = layout_.table_width,
+           .has_bias = layout_.head_bias,
+           .unit_rows = layout_.unit_head};
 }
 
 void StandardEnds::visit(Visitor& v) {
-  v(layout_.embedding + ".weight", table_, {layout_.vocab, layout_.hidden});
+  v(layout_.embedding + ".weight", table_, {layout_.vocab, layout_.table_width});
+  if (!layout_.project_in.empty()) v(layout_.project_in, project_in_);
+  if (!layout_.project_out.empty()) v(layout_.project_out, project_out_);
   if (!layout_.positions.empty())
     v(layout_.positions + ".weight", positions_, {layout_.position_rows, layout_.hidden});
   v(layout_.embedding_norm, layout_.embedding_norm_kind);
@@ -20,6 +28,7 @@ std::int64_t StandardEnds::position_limit() const {
 
 Tensor StandardEnds::embed(const Tensor& ids, Step& step) {
   Tensor x = scaled(gather(table_, ids), layout_.embedding_scale);
+  if (!layout_.project_in.empty()) x = project_in_(x, step);
   if (positions_) {
     Tensor rows = Tensor::raw({ids.dim(0)}, DType::i32);
     const auto from = step.positions.data<std::int32_t>();
@@ -39,7 +48,8 @@ Tensor StandardEnds::embed(const Tensor& ids, Step& step) {
 Tensor StandardEnds::norm(const Tensor& x) { return layout_.final_norm_kind(x); }
 
 Tensor StandardEnds::logits(const Tensor& normed, Step& step) {
-  Tensor y = layout_.tied_head ? linear(normed, table_) : head_(normed, step);
+  const Tensor x = layout_.project_out.empty() ? normed : project_out_(normed, step);
+  Tensor y = layout_.tied_head ? linear(x, table_) : head_(x, step);
   y = scaled(y, layout_.logit_scale);
   return layout_.logit_cap > 0 ? map(y, Map::soft_cap, layout_.logit_cap) : y;
 }

@@ -16,6 +16,9 @@ class StandardEnds final : public Ends {
     std::int64_t position_rows = 0;    // rows of that table
     std::int64_t position_offset = 0;  // added to each position (OPT: 2)
     float embedding_scale = 1;         // of the token embeddings
+    // Tables of another width than the blocks' (OPT-350M): linears from and to it.
+    std::int64_t table_width = 0;  // 0: hidden, without such linears
+    std::string project_in, project_out;
     std::string embedding_norm;
     Norm embedding_norm_kind;
     std::string final_norm;
@@ -23,6 +26,7 @@ class StandardEnds final : public Ends {
     std::string head;  // module name, e.g. "lm_head"
     bool head_bias = false;
     bool tied_head = false;  // the head shows the embedding table
+    bool unit_head = false;  // its rows are divided by their lengths (Baichuan 2)
     float logit_scale = 1;
     float logit_cap = 0;  // logits become cap * tanh(logit / cap); 0: not
   };
@@ -37,7 +41,7 @@ class StandardEnds final : public Ends {
  private:
   Layout layout_;
   Tensor table_, positions_;
-  Linear head_;
+  Linear project_in_, project_out_, head_;
 };
 
 }  // namespace quaver

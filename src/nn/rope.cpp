@@ -1,9 +1,12 @@
 #include "nn/rope.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include "core/error.h"
+#include "ops/ops.h"
 
 namespace quaver {
 namespace {
@@ -57,6 +60,23 @@ double dynamic_theta(double theta, std::int64_t dim, std::int64_t length, const 
   return theta * std::pow(s.factor * whole / s.original_positions - (s.factor - 1), d / (d - 2));
 }
 
+// Qwen's: `length` is that of the prompt.
+double prompt_theta(double theta, std::int64_t dim, std::int64_t length, const RopeScaling& s) {
+  const double doublings = std::log2(static_cast<double>(length) / s.original_positions) + 1;
+  const double alpha = std::max(std::exp2(std::ceil(doublings)) - 1, 1.0);
+  const auto d = static_cast<double>(dim);
+  return theta * std::pow(alpha, d / (d - 2));
+}
+
+// Where no cache knows it, what is seen is the prompt.
+std::int64_t prompt_tokens(const SequenceRows& sequence) {
+  if (sequence.cache && sequence.cache->prompt > 0) return sequence.cache->prompt;
+  if (!sequence.mask) return sequence.rows;
+  const Tensor mask = on_host(sequence.mask);
+  const auto seen = std::as_const(mask).data<std::uint8_t>();
+  return sequence.mask.size() - std::ranges::count(seen, std::uint8_t{0});
+}
+
 }  // namespace
 
 Rope::Rope(std::int64_t dim, double theta, bool pairs, RopeScaling scaling)
@@ -71,13 +91,15 @@ Rope::Rope(std::int64_t dim, double theta, bool pairs, RopeScaling scaling)
 }
 
 bool Rope::changes_with_length() const {
-  return scaling_.kind == Kind::dynamic || scaling_.kind == Kind::longrope;
+  return scaling_.kind == Kind::dynamic || scaling_.kind == Kind::longrope ||
+         scaling_.kind == Kind::prompt;
 }
 
 Tensor Rope::inverse_frequencies(std::int64_t length) const {
   if (fixed_) return fixed_;
-  const double theta =
-      scaling_.kind == Kind::dynamic ? dynamic_theta(theta_, dim_, length, scaling_) : theta_;
+  double theta = theta_;
+  if (scaling_.kind == Kind::dynamic) theta = dynamic_theta(theta_, dim_, length, scaling_);
+  if (scaling_.kind == Kind::prompt) theta = prompt_theta(theta_, dim_, length, scaling_);
   std::vector<float> f = plain_frequencies(dim_, theta);
   if (scaling_.kind == Kind::linear)
     for (float& v : f) v /= static_cast<float>(scaling_.factor);
@@ -95,11 +117,14 @@ Tensor Rope::inverse_frequencies(std::int64_t length) const {
 
 const RopeTables& Rope::tables(Step& step) const {
   std::vector<Tensor> frequencies;
-  if (fixed_)
+  if (fixed_) {
     frequencies.push_back(fixed_);
-  else
-    for (const std::int64_t length : step.lengths())
-      frequencies.push_back(inverse_frequencies(length));
+  } else {
+    const std::vector<std::int64_t> lengths = step.lengths();
+    for (std::size_t s = 0; s < lengths.size(); ++s)
+      frequencies.push_back(inverse_frequencies(
+          scaling_.kind == Kind::prompt ? prompt_tokens(step.sequences[s]) : lengths[s]));
+  }
   return step.rope(frequencies, scaling_.attention_factor);
 }
 

@@ -11,8 +11,9 @@ namespace quaver {
 struct RopeScaling {
   // linear: Chen et al. 2023. dynamic: the base grows with the length (NTK-aware). yarn: Peng et
   // al. 2023. longrope: a factor for each frequency (Ding et al. 2024), others for long texts.
-  // llama3: as Llama 3.1 does.
-  enum class Kind { none, linear, dynamic, yarn, longrope, llama3 } kind = Kind::none;
+  // llama3: as Llama 3.1 does. prompt: NTK-aware too, by the doublings of the trained length that
+  // the prompt takes, and constant from there (Qwen).
+  enum class Kind { none, linear, dynamic, yarn, longrope, llama3, prompt } kind = Kind::none;
   double factor = 1;
   double original_positions = 0;                     // that the model was trained on
   double low_freq_factor = 1, high_freq_factor = 4;  // llama3
@@ -29,7 +30,7 @@ class Rope {
   Rope(std::int64_t dim, double theta, bool interleaved = false, RopeScaling scaling = {});
 
   explicit operator bool() const { return dim_ > 0; }
-  // f32 [dim / 2], for a text of `length` tokens: only dynamic and longrope depend on it.
+  // f32 [dim / 2], for a text of `length` tokens: only dynamic, longrope and prompt depend on it.
   Tensor inverse_frequencies(std::int64_t length = 0) const;
   const RopeTables& tables(Step& step) const;
 

@@ -26,6 +26,7 @@ struct KvCache {
   DType type = DType::f32;    // of keys and values: f32, f16 or bf16
   std::vector<Layer> layers;
   std::int64_t length = 0;            // tokens held, in every layer once a step has ended
+  std::int64_t prompt = 0;            // tokens that the sequence began with; 0: not known
   std::vector<std::uint8_t> visible;  // per held token: 0 is padding; empty: all visible
 };
 

@@ -13,6 +13,7 @@
 #include "io/hf_directory.h"
 #include "io/shard_writer.h"
 #include "loading/model.h"
+#include "loading/unprefixed_test.h"
 #include "quant/baton.h"
 #include "quant/calibration.h"
 #include "quant/plan.h"
@@ -120,6 +121,37 @@ TEST(Pipeline, EveryFamilyAndMethodKeepsTheRestByteForByte) {
       EXPECT_EQ(made.config["quantization_config"],
                 read_json_file((scratch / "out" / "quantize_config.json").string()));
     }
+}
+
+// Packed and plain tensors get their full names, so that the result opens without guessing.
+TEST(Pipeline, CompletesNamesWithoutPrefix) {
+  for (const auto& [family, prefix] :
+       {std::pair{"gpt2", "transformer."}, {"bloom", "transformer."}, {"opt", "model."}}) {
+    SCOPED_TRACE(family);
+    const Scratch scratch;
+    write_without_prefix(fixture(family), scratch / "bare", prefix);
+    const QuantizeOptions options = options_for(scratch);
+    quantize_checkpoint(fixture(family), scratch / "whole", options);
+    quantize_checkpoint(scratch / "bare", scratch / "out", options);
+    EXPECT_EQ(bytes_of(scratch / "out/model.safetensors"),
+              bytes_of(scratch / "whole/model.safetensors"));
+  }
+}
+
+// Families with linears of other names and kinds: each is found and quantized with its inputs.
+TEST(Pipeline, QuantizesFamiliesOfPublishedCode) {
+  for (const std::string family : {"qwen", "baichuan_alibi", "internlm", "internlm2", "chatglm",
+                                   "deepseek", "opt_post_norm"}) {
+    SCOPED_TRACE(family);
+    const Scratch scratch;
+    QuantizeOptions options = options_for(scratch);
+    options.group_size = 16;
+    options.bits = 8;
+    const QuantizeReport report = quantize_checkpoint(fixture(family), scratch / "out", options);
+    EXPECT_GE(report.modules.size(), 8u);
+    for (const QuantizedModule& m : report.modules) EXPECT_LT(m.error, 0.01) << m.name;
+    EXPECT_NO_THROW(load_decoder(open_model(scratch / "out")));
+  }
 }
 
 TEST(Pipeline, SameBytesForAnyNumberOfThreads) {
