@@ -14,6 +14,9 @@ if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   list(APPEND QUAVER_WARNINGS -Wno-deprecated-declarations)
 endif()
 
+# Several files are compiled at a time: half the time from nothing, a little more after a change.
+option(QUAVER_UNITY "Compile several files of a layer at a time" ON)
+
 # Reading nlohmann's JSON and GoogleTest takes longer than compiling most files here.
 option(QUAVER_PRECOMPILE "Precompile the large headers of other projects" ON)
 set(QUAVER_HEAVY_HEADERS <nlohmann/json.hpp> <functional> <map> <memory> <string> <vector>)
@@ -31,6 +34,9 @@ function(quaver_precompile target first)
 endfunction()
 
 function(quaver_options target)
+  if(QUAVER_UNITY)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+  endif()
   target_compile_options(${target} PRIVATE ${QUAVER_WARNINGS})
   target_include_directories(${target} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)

@@ -18,9 +18,7 @@ command -v "$compiler" >/dev/null || { echo "fuzz: $compiler is not installed" >
 if [ $# -eq 0 ]; then
   for source in tests/fuzz/*_fuzz.cpp; do set -- "$@" "$(basename "$source" .cpp)"; done
 fi
-cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_COMPILER="$compiler" \
-  -DCMAKE_CXX_FLAGS="-O1 -fsanitize=fuzzer-no-link -gline-tables-only" \
-  -DQUAVER_SANITIZE=address,undefined -DQUAVER_BUILD_FUZZERS=ON -DBUILD_TESTING=OFF >/dev/null
+cmake --preset fuzz -B "$build" -DCMAKE_CXX_COMPILER="$compiler" >/dev/null
 cmake --build "$build" --parallel 2 --target "$@"
 
 mkdir -p "$build/found" "$build/logs"

@@ -82,13 +82,15 @@ plain_build() {  # the line of the README, with its own generator and no GoogleT
 }
 step plain_build plain_build
 if [ "$quick" -eq 0 ]; then
-  step fuzz scripts/fuzz.sh 60
+  # One instrumented build for both: what reads foreign bytes is tested in it, then fuzzed.
+  export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   sanitized=(core formats io)
-  targets=()
+  targets=(fuzzers)
   for layer in "${sanitized[@]}"; do targets+=("quaver_${layer}_test"); done
-  if step asan_configure cmake --preset asan &&
-     step asan_build cmake --build build-asan --parallel "$(nproc)" --target "${targets[@]}"; then
-    tests asan ctest --test-dir build-asan --output-on-failure -R "^($(IFS='|'; echo "${sanitized[*]}"))$"
+  if step sanitized_configure cmake --preset fuzz -DBUILD_TESTING=ON &&
+     step sanitized_build cmake --build build-fuzz --parallel "$(nproc)" --target "${targets[@]}"; then
+    tests sanitized ctest --test-dir build-fuzz --output-on-failure -R "^($(IFS='|'; echo "${sanitized[*]}"))$"
+    step fuzz scripts/fuzz.sh 60
   fi
 fi
 finish

@@ -66,7 +66,7 @@ def missing_rows(source):
         table = (source / folder / "all.cpp").read_text()
         for path in sorted((source / folder).glob("*.cpp")):
             for row in re.findall(pattern, path.read_text()):
-                if not re.search(rf"&{row}\b", table):
+                if not re.search(rf"&{row}\b|ROW\({path.stem}, {row}\)", table):
                     yield f"{path}: row '{row}' is not in {folder}/all.cpp"
 
 

@@ -110,7 +110,7 @@ Json result_json(const BenchResult& r) {
           {"stddev", r.stddev},   {"repetitions", r.repetitions}};
 }
 
-int run(const Command& self, std::span<const std::string> arguments) {
+int run_bench(const Command& self, std::span<const std::string> arguments) {
   BenchOptions options;
   PrecisionOptions precision{.exact = false};
   CommonOptions common;
@@ -166,7 +166,7 @@ constinit const Command bench = {
         "  quaver bench models/story-opt -p 64,128 -n 32 -r 3\n"
         "  quaver bench models/story-opt -p 0 -n 16 -b 1,2 -t 1,2 -r 2 -o csv\n"
         "  quaver bench --kernels -r 2\n",
-    .run = run,
+    .run = run_bench,
 };
 
 }  // namespace quaver::cli

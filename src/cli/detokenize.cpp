@@ -18,7 +18,7 @@ struct IdOptions {
   }
 };
 
-int run(const Command& self, std::span<const std::string> arguments) {
+int run_detokenize(const Command& self, std::span<const std::string> arguments) {
   IdOptions options;
   CommonOptions common;
   const auto words = begin(self, arguments, 1, 2, common, options);
@@ -57,7 +57,7 @@ constinit const Command detokenize = {
         "  quaver detokenize models/story-opt '[100, 200, 300]'\n"
         "  quaver tokenize models/story-opt \"Once upon a time\" | "
         "quaver detokenize models/story-opt --json\n",
-    .run = run,
+    .run = run_detokenize,
 };
 
 }  // namespace quaver::cli

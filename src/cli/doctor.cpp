@@ -51,7 +51,7 @@ std::string shown(const Json& r) {
   return aligned(rows);
 }
 
-int run(const Command& self, std::span<const std::string> arguments) {
+int run_doctor(const Command& self, std::span<const std::string> arguments) {
   DoctorOptions options;
   CommonOptions common;
   const auto words = begin(self, arguments, 0, 0, common, options);
@@ -77,7 +77,7 @@ constinit const Command doctor = {
         "Examples:\n"
         "  quaver doctor\n"
         "  quaver doctor --no-measure --json\n",
-    .run = run,
+    .run = run_doctor,
 };
 
 }  // namespace quaver::cli

@@ -32,7 +32,7 @@ std::string summary(const EvaluateResult& r, const EvaluateOptions& options) {
   return out;
 }
 
-int run(const Command& self, std::span<const std::string> arguments) {
+int run_eval(const Command& self, std::span<const std::string> arguments) {
   EvaluateOptions options;
   PrecisionOptions precision;
   CommonOptions common;
@@ -78,7 +78,7 @@ constinit const Command eval = {
         "--max-windows 10\n"
         "  quaver eval models/story-opt --against models/story-opt --context 256 --max-windows 4 "
         "--json\n",
-    .run = run,
+    .run = run_eval,
 };
 
 }  // namespace quaver::cli

@@ -22,7 +22,7 @@ struct FileOptions {
   }
 };
 
-int run(const Command& self, std::span<const std::string> arguments) {
+int run_forward(const Command& self, std::span<const std::string> arguments) {
   FileOptions files;
   PrecisionOptions precision;
   CommonOptions common;
@@ -64,7 +64,7 @@ constinit const Command forward = {
         "quaver forward models/story-opt --ids ids.json --out logits.safetensors\n"
         "  echo '[[2, 10, 11], [2, 12]]' > two.json && "
         "quaver forward models/story-opt --ids two.json --out two.safetensors --hidden --json\n",
-    .run = run,
+    .run = run_forward,
 };
 
 }  // namespace quaver::cli

@@ -82,7 +82,7 @@ int generate_text(const Model& model, const std::string& prompt, const GenerateO
   return interrupted() ? 130 : 0;
 }
 
-int run(const Command& self, std::span<const std::string> arguments) {
+int run_generate(const Command& self, std::span<const std::string> arguments) {
   GenerateOptions options;
   InputOptions input;
   PrecisionOptions precision{.exact = false};
@@ -123,7 +123,7 @@ constinit const Command generate = {
         "  quaver generate models/story-opt \"The cat\" --prompt-lookup-num-tokens 8 --kv-cache "
         "f16\n"
         "  echo \"One day\" | quaver generate models/story-opt --num-beams 4 --json\n",
-    .run = run,
+    .run = run_generate,
 };
 
 }  // namespace quaver::cli

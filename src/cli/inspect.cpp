@@ -66,7 +66,7 @@ std::string head(const Json& r) {
   return aligned(rows);
 }
 
-int run(const Command& self, std::span<const std::string> arguments) {
+int run_inspect(const Command& self, std::span<const std::string> arguments) {
   DetailOptions details;
   CommonOptions common;
   const auto words = begin(self, arguments, 1, 1, common, details);
@@ -112,7 +112,7 @@ constinit const Command inspect = {
         "Examples:\n"
         "  quaver inspect models/story-opt\n"
         "  quaver inspect models/story-opt --tensors --kernels --json\n",
-    .run = run,
+    .run = run_inspect,
 };
 
 }  // namespace quaver::cli

@@ -85,7 +85,7 @@ std::string summary(const QuantizeReport& report) {
   return out;
 }
 
-int run(const Command& self, std::span<const std::string> arguments) {
+int run_quantize(const Command& self, std::span<const std::string> arguments) {
   QuantizeOptions options;
   PrecisionOptions precision;
   CommonOptions common;
@@ -141,7 +141,7 @@ constinit const Command quantize = {
         "  quaver quantize models/story-opt story-opt-4bit\n"
         "  quaver quantize models/story-opt story-opt-3bit --bits 3 --group-size 64 --asym\n"
         "  quaver quantize models/story-opt story-opt-rtn --method rtn --rule 'fc2=bits:8'\n",
-    .run = run,
+    .run = run_quantize,
 };
 
 }  // namespace quaver::cli

@@ -18,7 +18,7 @@ struct TextOptions {
   }
 };
 
-int run(const Command& self, std::span<const std::string> arguments) {
+int run_tokenize(const Command& self, std::span<const std::string> arguments) {
   TextOptions options;
   CommonOptions common;
   const auto words = begin(self, arguments, 1, 2, common, options);
@@ -55,7 +55,7 @@ constinit const Command tokenize = {
         "Examples:\n"
         "  quaver tokenize models/story-opt \"Once upon a time\"\n"
         "  printf 'one line\\nanother\\n' | quaver tokenize models/story-opt --lines\n",
-    .run = run,
+    .run = run_tokenize,
 };
 
 }  // namespace quaver::cli

@@ -40,7 +40,7 @@ Flags read(Sample& sample, std::vector<std::string> words) {
   return read_flags(words, options_of(sample));
 }
 
-std::string refusal(std::vector<std::string> words) {
+std::string flag_refusal(std::vector<std::string> words) {
   Sample sample;
   try {
     read(sample, std::move(words));
@@ -81,25 +81,25 @@ TEST(Options, LastFlagWinsAndDoubleHyphenEndsThem) {
 }
 
 TEST(Options, UnknownOptionNamesTheNearest) {
-  EXPECT_EQ(refusal({"--bit", "4"}), "unknown option '--bit'; nearest known: --bits, --out");
-  EXPECT_EQ(refusal({"--groupsize=4"}),
+  EXPECT_EQ(flag_refusal({"--bit", "4"}), "unknown option '--bit'; nearest known: --bits, --out");
+  EXPECT_EQ(flag_refusal({"--groupsize=4"}),
             "unknown option '--groupsize'; nearest known: --group-size");
-  EXPECT_EQ(refusal({"--no-sym"}),
+  EXPECT_EQ(flag_refusal({"--no-sym"}),
             "unknown option '--no-sym'; nearest known: --sym, --asym, --no-stream");
-  EXPECT_NE(refusal({"--no-no-stream"}).find("--no-stream"), std::string::npos);
+  EXPECT_NE(flag_refusal({"--no-no-stream"}).find("--no-stream"), std::string::npos);
 }
 
 TEST(Options, BadValuesSayOptionGivenAndExpected) {
-  EXPECT_EQ(refusal({"--bits", "four"}), "--bits: got 'four', expected a whole number");
-  EXPECT_EQ(refusal({"--bits="}), "--bits: got '', expected a whole number");
-  EXPECT_EQ(refusal({"--bits", "4x"}), "--bits: got '4x', expected a whole number");
-  EXPECT_EQ(refusal({"--bits", "4294967296"}),
+  EXPECT_EQ(flag_refusal({"--bits", "four"}), "--bits: got 'four', expected a whole number");
+  EXPECT_EQ(flag_refusal({"--bits="}), "--bits: got '', expected a whole number");
+  EXPECT_EQ(flag_refusal({"--bits", "4x"}), "--bits: got '4x', expected a whole number");
+  EXPECT_EQ(flag_refusal({"--bits", "4294967296"}),
             "--bits: got '4294967296', expected a whole number from -2147483648 to 2147483647");
-  EXPECT_EQ(refusal({"--seed", "-1"}),
+  EXPECT_EQ(flag_refusal({"--seed", "-1"}),
             "--seed: got '-1', expected a whole number from 0 to 18446744073709551615");
-  EXPECT_EQ(refusal({"--damp", "nan"}), "--damp: got 'nan', expected a number");
-  EXPECT_EQ(refusal({"--damp"}), "--damp: needs a value (F)");
-  EXPECT_EQ(refusal({"--sym=1"}), "--sym: is a switch and takes no value, got '1'");
+  EXPECT_EQ(flag_refusal({"--damp", "nan"}), "--damp: got 'nan', expected a number");
+  EXPECT_EQ(flag_refusal({"--damp"}), "--damp: needs a value (F)");
+  EXPECT_EQ(flag_refusal({"--sym=1"}), "--sym: is a switch and takes no value, got '1'");
 }
 
 TEST(Options, ConfigSetsWhatNoFlagHasSet) {

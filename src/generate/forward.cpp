@@ -10,7 +10,7 @@
 namespace quaver {
 namespace {
 
-constexpr std::int64_t step_rows = 4096;                      // rows of one forward pass, about
+constexpr std::int64_t pass_rows = 4096;                      // rows of one forward pass, about
 constexpr std::int64_t logit_bytes = std::int64_t{64} << 20;  // logits formed at a time
 
 // Equal lists with masks, whatever was given.
@@ -69,8 +69,8 @@ ForwardResult forward_logits(Decoder& decoder, const ForwardInput& given, bool h
     for (int i = 0; i <= decoder.layers(); ++i)
       out.hidden.push_back(Tensor::raw({batch, tokens, config.hidden}));
 
-  const std::int64_t group = std::max<std::int64_t>(1, step_rows / tokens);
-  const std::int64_t chunk = std::clamp<std::int64_t>(logit_bytes / 4 / config.vocab, 1, step_rows);
+  const std::int64_t group = std::max<std::int64_t>(1, pass_rows / tokens);
+  const std::int64_t chunk = std::clamp<std::int64_t>(logit_bytes / 4 / config.vocab, 1, pass_rows);
   for (std::int64_t first = 0; first < batch; first += group) {
     const std::int64_t count = std::min(group, batch - first), rows = count * tokens;
     Step step;

@@ -80,7 +80,7 @@ void check_settings(const GenerateJob& job) {
 }
 
 // Prompt and new tokens at most.
-std::int64_t most_tokens(const GenerateJob& job, const Ids& prompt) {
+std::int64_t limit_of(const GenerateJob& job, const Ids& prompt) {
   const auto size = static_cast<std::int64_t>(prompt.size());
   return size + new_token_limit(job.settings, size, job.decoder.ends().position_limit());
 }
@@ -172,7 +172,7 @@ class TokenLoop {
       const Ids& prompt = prompts[i / static_cast<std::size_t>(copies_)];
       rows_.push_back({.tokens = prompt,
                        .prompt_tokens = static_cast<std::int64_t>(prompt.size()),
-                       .most_tokens = most_tokens(job, prompt),
+                       .most_tokens = limit_of(job, prompt),
                        .random = RandomStream(job.settings.seed, i),
                        .text = RowText(job.tokenizer, job.settings.stop)});
     }
@@ -294,7 +294,7 @@ class BeamBatch {
                  job.settings.kv_cache) {
     ensure(!job.session, "[generate] a session beside ", beams_, " beams: expected one");
     for (std::size_t i = 0; i < prompts.size(); ++i) {
-      most_tokens_.push_back(most_tokens(job, prompts[i]));
+      most_tokens_.push_back(limit_of(job, prompts[i]));
       const auto limit = most_tokens_[i] - static_cast<std::int64_t>(prompts[i].size());
       searches_.emplace_back(job.settings, limit, RandomStream(job.settings.seed, i),
                              [this](std::span<const std::int32_t> ids) { return stops(ids); });

@@ -8,7 +8,7 @@
 namespace quaver {
 namespace {
 
-constexpr float never = -std::numeric_limits<float>::infinity();
+constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
 
 bool within(std::int32_t id, std::span<const float> scores) {
   return id >= 0 && static_cast<std::size_t>(id) < scores.size();
@@ -45,7 +45,7 @@ void forbid_ngrams(Scores scores, std::span<const std::int32_t> source,
   const auto tail = tokens.last(n - 1);
   for (std::size_t i = 0; i + n <= source.size(); ++i) {
     const std::int32_t id = source[i + n - 1];
-    if (std::ranges::equal(source.subspan(i, n - 1), tail)) set(scores, {&id, 1}, never);
+    if (std::ranges::equal(source.subspan(i, n - 1), tail)) set(scores, {&id, 1}, minus_infinity);
   }
 }
 
@@ -60,7 +60,7 @@ void add_bias(Scores scores, const History& history, const std::vector<TokenBias
 }
 
 void force(Scores scores, std::span<const std::int32_t> ids) {
-  std::ranges::fill(scores, never);
+  std::ranges::fill(scores, minus_infinity);
   set(scores, ids, 0);
 }
 
@@ -112,7 +112,7 @@ void bad_words(Scores scores, const History& history, const GenerateSettings& se
 void least_length(Scores scores, const History& history, const GenerateSettings& settings) {
   const std::int64_t length = length_of(history);
   if (length < settings.min_length || length - history.prompt_tokens < settings.min_new_tokens)
-    set(scores, settings.eos, never);
+    set(scores, settings.eos, minus_infinity);
 }
 
 void forced_bos(Scores scores, const History& history, const GenerateSettings& settings) {
@@ -145,14 +145,14 @@ void exponential_decay(Scores scores, const History& history, const GenerateSett
 }
 
 void suppressed(Scores scores, const History&, const GenerateSettings& settings) {
-  set(scores, settings.suppress, never);
+  set(scores, settings.suppress, minus_infinity);
 }
 
 void suppressed_at_begin(Scores scores, const History& history, const GenerateSettings& settings) {
   // A forced first token does not count as the beginning.
   const bool forced = history.prompt_tokens == 1 && settings.forced_bos.has_value();
   if (length_of(history) == history.prompt_tokens + (forced ? 1 : 0))
-    set(scores, settings.begin_suppress, never);
+    set(scores, settings.begin_suppress, minus_infinity);
 }
 
 using Processor = void (*)(Scores, const History&, const GenerateSettings&);

@@ -9,7 +9,7 @@
 namespace quaver {
 namespace {
 
-constexpr float never = -std::numeric_limits<float>::infinity();
+constexpr float no_chance = -std::numeric_limits<float>::infinity();
 
 std::uint64_t mixed(std::uint64_t z) {
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -20,7 +20,7 @@ std::uint64_t mixed(std::uint64_t z) {
 void check(std::span<const float> scores) {
   bool any = false, nan = false;
   for (const float s : scores) {
-    any |= s > never;
+    any |= s > no_chance;
     nan |= std::isnan(s);
   }
   if (nan) fail(Fault::numerical, "[generate] the model gave logits that are not numbers (NaN)");

@@ -16,7 +16,7 @@ std::string file_of(const std::string& json, std::size_t data_bytes) {
   return file + json + std::string(data_bytes, 'd');
 }
 
-SafetensorsHeader parse(const std::string& file) {
+SafetensorsHeader parse_header(const std::string& file) {
   return parse_safetensors_header(std::as_bytes(std::span(file)), file.size(), "f");
 }
 
@@ -30,7 +30,7 @@ TEST(SafetensorsHeader, ReadsWhatItShould) {
                            R"(,"a/../\n":{"data_offsets":[0,4],"shape":[],"dtype":"I32"},)" +
                            R"("zero":)" + entry("F32", "[0,7]", "[4,4]") +
                            ",\"f4\":" + entry("F4", "[3,2]", "[16,19]") + "}  \n ";
-  const SafetensorsHeader header = parse(file_of(json, 19));
+  const SafetensorsHeader header = parse_header(file_of(json, 19));
   EXPECT_EQ(header.data_begin, 8 + json.size());
   EXPECT_EQ(header.metadata.at("k\xc3\xa9y"), "\xf0\x9f\x98\x80");
   ASSERT_EQ(header.tensors.size(), 4u);
@@ -45,7 +45,7 @@ TEST(SafetensorsHeader, ReadsWhatItShould) {
   EXPECT_EQ(header.tensors[3].shape, (Shape{0, 7}));
 }
 
-TEST(SafetensorsHeader, NoTensors) { EXPECT_TRUE(parse(file_of("{}", 0)).tensors.empty()); }
+TEST(SafetensorsHeader, NoTensors) { EXPECT_TRUE(parse_header(file_of("{}", 0)).tensors.empty()); }
 
 struct Hostile {
   const char* what;
@@ -137,7 +137,7 @@ std::vector<Hostile> hostile_files() {
 TEST(SafetensorsHeader, RefusesHostileFiles) {
   for (const Hostile& hostile : hostile_files()) {
     SCOPED_TRACE(hostile.what);
-    expect_error(Fault::bad_file, hostile.message, [&] { parse(hostile.file); });
+    expect_error(Fault::bad_file, hostile.message, [&] { parse_header(hostile.file); });
   }
 }
 
@@ -146,12 +146,12 @@ TEST(SafetensorsHeader, EveryTruncationAndEveryChangedByteIsHandled) {
       R"({"a":)" + entry("U8", "[4]", "[0,4]") + R"(,"b":)" + entry("F16", "[2]", "[4,8]") + "}",
       8);
   for (std::size_t size = 0; size < file.size(); ++size)
-    EXPECT_THROW(parse(file.substr(0, size)), Error) << size;
+    EXPECT_THROW(parse_header(file.substr(0, size)), Error) << size;
   for (std::size_t i = 0; i < file.size() - 8; ++i) {
     std::string changed = file;
     changed[i] = static_cast<char>(changed[i] ^ 1);
     try {
-      for (const HeaderEntry& e : parse(changed).tensors) EXPECT_LE(e.end, 8u);
+      for (const HeaderEntry& e : parse_header(changed).tensors) EXPECT_LE(e.end, 8u);
     } catch (const Error& e) {
       EXPECT_EQ(e.fault, Fault::bad_file);
     }
@@ -165,7 +165,7 @@ TEST(SafetensorsHeader, WrittenHeaderIsReadBack) {
       {"zero", &stored_dtype(DType::boolean), Shape{3, 0}, 18, 18}};
   const std::string header = safetensors_header(entries);
   EXPECT_EQ(header.size() % 64, 0u);
-  const SafetensorsHeader back = parse(header + std::string(18, 'd'));
+  const SafetensorsHeader back = parse_header(header + std::string(18, 'd'));
   EXPECT_EQ(back.data_begin, header.size());
   EXPECT_EQ(back.metadata, (std::map<std::string, std::string>{{"format", "pt"}}));
   ASSERT_EQ(back.tensors.size(), 3u);

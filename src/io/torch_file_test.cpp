@@ -19,7 +19,7 @@ using namespace std::string_literals;
 
 const fs::path data = fs::path(QUAVER_TEST_DATA) / "bin";
 
-std::string bytes_of(const Tensor& t) {
+std::string content_of(const Tensor& t) {
   return {reinterpret_cast<const char*>(t.host()), t.bytes()};
 }
 
@@ -32,7 +32,7 @@ void expect_same(const TensorSource& found, const TensorSource& expected) {
     EXPECT_EQ(found.find(info.name)->dtype, info.dtype);
     EXPECT_EQ(a.dtype(), b.dtype());
     EXPECT_EQ(a.shape(), b.shape());
-    EXPECT_EQ(bytes_of(a), bytes_of(b));
+    EXPECT_EQ(content_of(a), content_of(b));
   }
 }
 
@@ -133,31 +133,31 @@ std::string archive(const std::string& object, const std::string& storage_bytes 
                  {"top/version", "3\n"}});
 }
 
-std::vector<TorchTensor> parse(const std::string& file) {
+std::vector<TorchTensor> parse_torch(const std::string& file) {
   return parse_torch_file(std::as_bytes(std::span(file)), "w.bin");
 }
-void expect_refusal(const std::string& file, const std::string& part,
-                    Fault fault = Fault::bad_file) {
-  const Error e = error_of([&] { parse(file); });
+void expect_torch_refusal(const std::string& file, const std::string& part,
+                          Fault fault = Fault::bad_file) {
+  const Error e = error_of([&] { parse_torch(file); });
   EXPECT_TRUE(std::string(e.what()).starts_with("w.bin: ")) << e.what();
-  expect_error(fault, part, [&] { parse(file); });
+  expect_error(fault, part, [&] { parse_torch(file); });
 }
 // A state dict whose tensor w is as given.
 void expect_view_refusal(const View& view, const std::string& part) {
-  expect_refusal(archive(dict({{"w", tensor(view)}})), part);
+  expect_torch_refusal(archive(dict({{"w", tensor(view)}})), part);
 }
 
 TEST(TorchFile, ByHand) {
-  const auto tensors = parse(archive(dict({{"w", tensor()}, {"n", "N"}})));
+  const auto tensors = parse_torch(archive(dict({{"w", tensor()}, {"n", "N"}})));
   ASSERT_EQ(tensors.size(), 1u);
   EXPECT_EQ(tensors[0].name, "w");
   EXPECT_EQ(tensors[0].shape, (Shape{2, 3}));
   EXPECT_TRUE(tensors[0].is_dense());
   EXPECT_EQ(tensors[0].storage_end - tensors[0].begin, 24u);
-  EXPECT_TRUE(parse(archive("}")).empty());
+  EXPECT_TRUE(parse_torch(archive("}")).empty());
   const std::string before_0_4 = "ctorch._utils\n_rebuild_tensor\n" +
                                  tuple({storage({}), number(1), numbers({5}), numbers({1})}) + "R";
-  const auto old_tensors = parse(archive(dict({{"w", before_0_4}})));
+  const auto old_tensors = parse_torch(archive(dict({{"w", before_0_4}})));
   ASSERT_EQ(old_tensors.size(), 1u);
   EXPECT_EQ(old_tensors[0].begin - old_tensors[0].storage_begin, 4u);
 }
@@ -165,31 +165,34 @@ TEST(TorchFile, ByHand) {
 TEST(TorchFile, NestedStateDicts) {
   const std::string state = dict({{"w", tensor()}});
   for (const char* const key : {"state_dict", "model_state_dict", "model", "module"})
-    EXPECT_EQ(parse(archive(dict({{"epoch", number(3)}, {key, state}}))).size(), 1u) << key;
-  EXPECT_EQ(parse(archive(dict({{"model", dict({{"state_dict", state}})}}))).size(), 1u);
-  EXPECT_EQ(parse(archive(dict({{"step", tensor()}, {"model", state}})))[0].name, "w");
-  EXPECT_EQ(parse(archive(dict({{"v", tensor()}, {"model", "}"}})))[0].name, "v");
-  expect_refusal(archive(dict({{"epoch", number(3)}, {"weights", state}})),
-                 "a dict without tensors, with the keys 'epoch', 'weights'; expected tensors");
-  expect_refusal(archive(dict({{"model", state}, {"module", state}})),
-                 "under 'model' or 'module'; quaver cannot tell");
-  expect_refusal(archive(dict({{"model", dict({{"model", dict({{"model", state}})}})}})),
-                 "a dict without tensors");
-  expect_refusal(archive("}q\x01" + word("model") + "h\x01s"), "a dict without tensors");
-  expect_refusal(archive("]"), "the object in the file is a list, expected a dict");
-  expect_refusal(archive("}NNs"), "with the keys a None; expected");
+    EXPECT_EQ(parse_torch(archive(dict({{"epoch", number(3)}, {key, state}}))).size(), 1u) << key;
+  EXPECT_EQ(parse_torch(archive(dict({{"model", dict({{"state_dict", state}})}}))).size(), 1u);
+  EXPECT_EQ(parse_torch(archive(dict({{"step", tensor()}, {"model", state}})))[0].name, "w");
+  EXPECT_EQ(parse_torch(archive(dict({{"v", tensor()}, {"model", "}"}})))[0].name, "v");
+  expect_torch_refusal(
+      archive(dict({{"epoch", number(3)}, {"weights", state}})),
+      "a dict without tensors, with the keys 'epoch', 'weights'; expected tensors");
+  expect_torch_refusal(archive(dict({{"model", state}, {"module", state}})),
+                       "under 'model' or 'module'; quaver cannot tell");
+  expect_torch_refusal(archive(dict({{"model", dict({{"model", dict({{"model", state}})}})}})),
+                       "a dict without tensors");
+  expect_torch_refusal(archive("}q\x01" + word("model") + "h\x01s"), "a dict without tensors");
+  expect_torch_refusal(archive("]"), "the object in the file is a list, expected a dict");
+  expect_torch_refusal(archive("}NNs"), "with the keys a None; expected");
 }
 
 TEST(TorchFile, ExecutesNothing) {
   const std::string attack = "cos\nsystem\n" + tuple({word("touch hacked")}) + "R";
-  expect_refusal(archive(dict({{"w", attack}})), "top/data.pkl': pickle, byte ",
-                 Fault::unsupported);
-  expect_refusal(archive(dict({{"w", attack}})), "the Python name 'os.system'", Fault::unsupported);
-  expect_refusal(archive(dict({{"w", "ctorch._utils\n_rebuild_qtensor\n)R"}})),
-                 "'torch._utils._rebuild_qtensor'", Fault::unsupported);
-  expect_refusal(archive(dict({{"w", "ctorch\nFloatStorage\n)R"}})),
-                 "a call of 'torch FloatStorage', which is not a function", Fault::unsupported);
-  expect_refusal(archive("i"), "the operation 'i'", Fault::unsupported);
+  expect_torch_refusal(archive(dict({{"w", attack}})), "top/data.pkl': pickle, byte ",
+                       Fault::unsupported);
+  expect_torch_refusal(archive(dict({{"w", attack}})), "the Python name 'os.system'",
+                       Fault::unsupported);
+  expect_torch_refusal(archive(dict({{"w", "ctorch._utils\n_rebuild_qtensor\n)R"}})),
+                       "'torch._utils._rebuild_qtensor'", Fault::unsupported);
+  expect_torch_refusal(archive(dict({{"w", "ctorch\nFloatStorage\n)R"}})),
+                       "a call of 'torch FloatStorage', which is not a function",
+                       Fault::unsupported);
+  expect_torch_refusal(archive("i"), "the operation 'i'", Fault::unsupported);
 }
 
 TEST(TorchFile, ViewsStayInsideTheirStorage) {
@@ -212,7 +215,7 @@ TEST(TorchFile, ViewsStayInsideTheirStorage) {
   expect_view_refusal({.shape = {1, 1, 1, 1, 1, 1, 6}, .strides = {1, 1, 1, 1, 1, 1, 1}},
                       "has 7 dimensions");
   EXPECT_NO_THROW(
-      parse(archive(dict({{"w", tensor({.offset = 99, .shape = {0}, .strides = {1}})}}))));
+      parse_torch(archive(dict({{"w", tensor({.offset = 99, .shape = {0}, .strides = {1}})}}))));
 }
 
 TEST(TorchFile, StoragesAreWhatTheArchiveHolds) {
@@ -226,60 +229,67 @@ TEST(TorchFile, StoragesAreWhatTheArchiveHolds) {
   expect_view_refusal({.type = "torch.storage\nUntypedStorage", .count = 24},
                       "has a dtype that is none");
   expect_view_refusal({.legacy = true}, "is named by 6 values, expected 5");
-  expect_refusal(archive(dict({{"a", tensor()}, {"b", tensor({.type = "torch\nIntStorage"})}})),
-                 "storage '0' is both 24 bytes of torch float32 and 24 bytes of torch int32");
-  expect_refusal(archive(dict({{"w", tuple({word("module"), "N", "N", "N", "N"}) + "Q"}})),
-                 "found a reference to 'module', expected a storage");
-  expect_refusal(archive(dict({{"w", "NQ"}})), "what names a storage is a None");
-  expect_refusal(archive(dict({{"w", tensor_v3({}, "FloatStorage")}})), "a dtype that is none");
+  expect_torch_refusal(
+      archive(dict({{"a", tensor()}, {"b", tensor({.type = "torch\nIntStorage"})}})),
+      "storage '0' is both 24 bytes of torch float32 and 24 bytes of torch int32");
+  expect_torch_refusal(archive(dict({{"w", tuple({word("module"), "N", "N", "N", "N"}) + "Q"}})),
+                       "found a reference to 'module', expected a storage");
+  expect_torch_refusal(archive(dict({{"w", "NQ"}})), "what names a storage is a None");
+  expect_torch_refusal(archive(dict({{"w", tensor_v3({}, "FloatStorage")}})),
+                       "a dtype that is none");
 }
 
 TEST(TorchFile, WrongArguments) {
   const std::string rebuild = "ctorch._utils\n_rebuild_tensor_v2\n";
-  expect_refusal(archive(dict({{"w", rebuild + ")R"}})), "has 0 arguments, expected 6");
-  expect_refusal(archive(dict({{"w", rebuild + tuple({"N", "N", "N", "N", "N", "N"}) + "R"}})),
-                 "tensor 'w' is a None, expected a storage");
+  expect_torch_refusal(archive(dict({{"w", rebuild + ")R"}})), "has 0 arguments, expected 6");
+  expect_torch_refusal(
+      archive(dict({{"w", rebuild + tuple({"N", "N", "N", "N", "N", "N"}) + "R"}})),
+      "tensor 'w' is a None, expected a storage");
   const auto with = [&](const std::string& offset, const std::string& shape) {
     return archive(
         dict({{"w", rebuild + tuple({storage({}), offset, shape, shape, "N", "N"}) + "R"}}));
   };
-  expect_refusal(with("N", ")"), "the offset of tensor 'w' is a None, expected a whole number");
-  expect_refusal(with(number(0), "]"), "the shape of tensor 'w' is a list, expected a tuple");
-  expect_refusal(with(number(0), tuple({"N"})), "the shape of tensor 'w' is a None");
+  expect_torch_refusal(with("N", ")"),
+                       "the offset of tensor 'w' is a None, expected a whole number");
+  expect_torch_refusal(with(number(0), "]"), "the shape of tensor 'w' is a list, expected a tuple");
+  expect_torch_refusal(with(number(0), tuple({"N"})), "the shape of tensor 'w' is a None");
   const std::string parameter = "ctorch._utils\n_rebuild_parameter\n";
   const auto wrapped = [&](const std::string& of) {
     return parameter + tuple({of, "\x88", "}"}) + "R";
   };
-  EXPECT_EQ(parse(archive(dict({{"w", wrapped(tensor())}}))).size(), 1u);
-  expect_refusal(archive(dict({{"w", wrapped("N")}})), "is a parameter without a tensor");
-  expect_refusal(archive(dict({{"w", parameter + ")R"}})), "is a parameter without a tensor");
-  expect_refusal(archive(dict({{"w", wrapped(wrapped(tensor()))}})), "a parameter of a parameter");
+  EXPECT_EQ(parse_torch(archive(dict({{"w", wrapped(tensor())}}))).size(), 1u);
+  expect_torch_refusal(archive(dict({{"w", wrapped("N")}})), "is a parameter without a tensor");
+  expect_torch_refusal(archive(dict({{"w", parameter + ")R"}})), "is a parameter without a tensor");
+  expect_torch_refusal(archive(dict({{"w", wrapped(wrapped(tensor()))}})),
+                       "a parameter of a parameter");
 }
 
 TEST(TorchFile, Names) {
-  expect_refusal(archive(dict({{"w", tensor()}, {"w", tensor()}})), "two tensors are called 'w'");
-  expect_refusal(archive("}N" + tensor() + "s"), "the name of a tensor is a None, expected a text");
+  expect_torch_refusal(archive(dict({{"w", tensor()}, {"w", tensor()}})),
+                       "two tensors are called 'w'");
+  expect_torch_refusal(archive("}N" + tensor() + "s"),
+                       "the name of a tensor is a None, expected a text");
   const std::string longest(5000, 'n');
-  expect_refusal(archive(dict({{longest, tensor()}})), "the name of a tensor of 5000 bytes");
+  expect_torch_refusal(archive(dict({{longest, tensor()}})), "the name of a tensor of 5000 bytes");
   expect_view_refusal({.key = longest}, "the key of a storage of 5000 bytes");
   // A name is never a path.
-  EXPECT_EQ(parse(archive(dict({{"../../w", tensor()}})))[0].name, "../../w");
+  EXPECT_EQ(parse_torch(archive(dict({{"../../w", tensor()}})))[0].name, "../../w");
 }
 
 TEST(TorchFile, ArchivesOfSomethingElse) {
   const std::string pickle = "\x80\x02}.";
-  expect_refusal("", "neither a zip archive nor PyTorch's older format");
-  expect_refusal("\x80\x02}.", "neither a zip archive");
-  expect_refusal(zip_of({{"word/document.xml", "x"}}), "a zip archive without data.pkl");
-  expect_refusal(zip_of({{"data.pkl", pickle}}), "without data.pkl in a folder");
-  expect_refusal(zip_of({{"a/data.pkl", pickle}, {"b/data.pkl", pickle}}), "two pickles");
-  expect_refusal(zip_of({{"a/data.pkl", pickle}, {"a/constants.pkl", pickle}}), "TorchScript",
-                 Fault::unsupported);
-  expect_refusal(zip_of({{"a/data.pkl", pickle}, {"a/byteorder", "big"}}),
-                 "'a/byteorder' says 'big', quaver reads little", Fault::unsupported);
-  expect_refusal(zip_of({{"a/data.pkl", pickle + "x"}}), "1 bytes follow the pickle");
-  expect_refusal(zip_of({{"a/data.pkl", pickle, 8}}), "is compressed (method 8, deflate)",
-                 Fault::unsupported);
+  expect_torch_refusal("", "neither a zip archive nor PyTorch's older format");
+  expect_torch_refusal("\x80\x02}.", "neither a zip archive");
+  expect_torch_refusal(zip_of({{"word/document.xml", "x"}}), "a zip archive without data.pkl");
+  expect_torch_refusal(zip_of({{"data.pkl", pickle}}), "without data.pkl in a folder");
+  expect_torch_refusal(zip_of({{"a/data.pkl", pickle}, {"b/data.pkl", pickle}}), "two pickles");
+  expect_torch_refusal(zip_of({{"a/data.pkl", pickle}, {"a/constants.pkl", pickle}}), "TorchScript",
+                       Fault::unsupported);
+  expect_torch_refusal(zip_of({{"a/data.pkl", pickle}, {"a/byteorder", "big"}}),
+                       "'a/byteorder' says 'big', quaver reads little", Fault::unsupported);
+  expect_torch_refusal(zip_of({{"a/data.pkl", pickle + "x"}}), "1 bytes follow the pickle");
+  expect_torch_refusal(zip_of({{"a/data.pkl", pickle, 8}}), "is compressed (method 8, deflate)",
+                       Fault::unsupported);
 }
 
 class TorchFileOnDisk : public TemporaryDirectory {
@@ -311,7 +321,7 @@ TEST_F(TorchFileOnDisk, UnalignedStoragesAreCopied) {
                                      {"top/data/0", six_floats}}));
     const Tensor t = source->read("w");
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(t.host()) % 4, 0u);
-    EXPECT_EQ(bytes_of(t), six_floats);
+    EXPECT_EQ(content_of(t), six_floats);
   }
 }
 
@@ -344,12 +354,12 @@ TEST(TorchFile, TruncatedOrChangedAtEveryByte) {
        {archive(dict({{"w", tensor()}})),
         read_file(data / "sharded/pytorch_model-00001-of-00002.bin", 1 << 20)}) {
     for (std::size_t size = 0; size < file.size(); ++size)
-      EXPECT_THROW(parse(file.substr(0, size)), Error) << size;
+      EXPECT_THROW(parse_torch(file.substr(0, size)), Error) << size;
     for (std::size_t i = 0; i < file.size(); ++i) {
       std::string changed = file;
       changed[i] = static_cast<char>(changed[i] ^ 0xff);
       try {
-        for (const TorchTensor& t : parse(changed)) EXPECT_LE(t.storage_end, changed.size());
+        for (const TorchTensor& t : parse_torch(changed)) EXPECT_LE(t.storage_end, changed.size());
       } catch (const Error& e) {
         EXPECT_TRUE(e.fault == Fault::bad_file || e.fault == Fault::unsupported) << e.what();
       }
@@ -373,40 +383,41 @@ const std::string old_bytes = little(6, 8) + six_floats;
 
 TEST(TorchLegacy, ByHand) {
   const std::string file = legacy(old_dict, old_keys, old_bytes);
-  const auto tensors = parse(file);
+  const auto tensors = parse_torch(file);
   ASSERT_EQ(tensors.size(), 1u);
   EXPECT_EQ(file.substr(tensors[0].begin, 24), six_floats);
   for (std::size_t size = 0; size < file.size(); ++size)
-    EXPECT_THROW(parse(file.substr(0, size)), Error) << size;
+    EXPECT_THROW(parse_torch(file.substr(0, size)), Error) << size;
 }
 
 TEST(TorchLegacy, Refusals) {
-  expect_refusal(legacy(old_dict, old_keys, old_bytes, "M\xe8\x03"), "version 1000",
-                 Fault::unsupported);
-  expect_refusal(legacy(old_dict, old_keys, old_bytes, "M\xe9\x03", "\x89"),
-                 "little_endian is not true", Fault::unsupported);
-  expect_refusal(legacy(dict({{"w", tensor()}}), old_keys, old_bytes),
-                 "is named by 5 values, expected 6");
+  expect_torch_refusal(legacy(old_dict, old_keys, old_bytes, "M\xe8\x03"), "version 1000",
+                       Fault::unsupported);
+  expect_torch_refusal(legacy(old_dict, old_keys, old_bytes, "M\xe9\x03", "\x89"),
+                       "little_endian is not true", Fault::unsupported);
+  expect_torch_refusal(legacy(dict({{"w", tensor()}}), old_keys, old_bytes),
+                       "is named by 5 values, expected 6");
   const std::string id = tuple({word("storage"), "ctorch\nFloatStorage\n", word("0"), word("cpu"),
                                 number(6), tuple({word("1"), number(0), number(6)})});
-  expect_refusal(legacy(dict({{"w", id + "Q"}}), old_keys, old_bytes), "a view of another one",
-                 Fault::unsupported);
-  expect_refusal(legacy(old_dict, "}", old_bytes), "the fifth pickle is a dict");
-  expect_refusal(legacy(old_dict, "]", ""), "storage '0' is not in the list of storages");
-  expect_refusal(legacy(old_dict, "](" + word("0") + word("0") + "e", old_bytes + old_bytes),
-                 "is listed twice");
-  expect_refusal(legacy(old_dict, "]" + word("1") + "a", old_bytes), "which no tensor uses");
-  expect_refusal(legacy(old_dict, "]Na", old_bytes), "which no tensor uses");
-  expect_refusal(legacy(old_dict, old_keys, little(7, 8) + six_floats),
-                 "has 7 elements of 4 bytes");
-  expect_refusal(legacy(old_dict, old_keys, little(~std::uint64_t{0}, 8) + six_floats),
-                 "elements of 4 bytes, expected 24 bytes");
-  expect_refusal(legacy(old_dict, old_keys, little(6, 8) + "short"), "ends beyond the file");
-  expect_refusal(legacy(old_dict, old_keys, old_bytes + "x"), "1 bytes follow the last storage");
-  expect_refusal(legacy("cos\nsystem\n)R", old_keys, old_bytes), "w.bin: the object: pickle, byte ",
-                 Fault::unsupported);
+  expect_torch_refusal(legacy(dict({{"w", id + "Q"}}), old_keys, old_bytes),
+                       "a view of another one", Fault::unsupported);
+  expect_torch_refusal(legacy(old_dict, "}", old_bytes), "the fifth pickle is a dict");
+  expect_torch_refusal(legacy(old_dict, "]", ""), "storage '0' is not in the list of storages");
+  expect_torch_refusal(legacy(old_dict, "](" + word("0") + word("0") + "e", old_bytes + old_bytes),
+                       "is listed twice");
+  expect_torch_refusal(legacy(old_dict, "]" + word("1") + "a", old_bytes), "which no tensor uses");
+  expect_torch_refusal(legacy(old_dict, "]Na", old_bytes), "which no tensor uses");
+  expect_torch_refusal(legacy(old_dict, old_keys, little(7, 8) + six_floats),
+                       "has 7 elements of 4 bytes");
+  expect_torch_refusal(legacy(old_dict, old_keys, little(~std::uint64_t{0}, 8) + six_floats),
+                       "elements of 4 bytes, expected 24 bytes");
+  expect_torch_refusal(legacy(old_dict, old_keys, little(6, 8) + "short"), "ends beyond the file");
+  expect_torch_refusal(legacy(old_dict, old_keys, old_bytes + "x"),
+                       "1 bytes follow the last storage");
+  expect_torch_refusal(legacy("cos\nsystem\n)R", old_keys, old_bytes),
+                       "w.bin: the object: pickle, byte ", Fault::unsupported);
   const std::string with_magic = legacy("", "", "").substr(0, 15);
-  expect_refusal(with_magic + "\x80\x02M\xe9\x03.\x80\x02].", "the third pickle is a list");
+  expect_torch_refusal(with_magic + "\x80\x02M\xe9\x03.\x80\x02].", "the third pickle is a list");
 }
 
 }  // namespace

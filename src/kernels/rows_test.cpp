@@ -10,7 +10,7 @@ using cpu::Level;
 
 constexpr Curve curves[] = {Curve::relu,         Curve::gelu,       Curve::gelu_tanh, Curve::silu,
                             Curve::relu_squared, Curve::gelu_quick, Curve::identity};
-const std::int64_t sizes[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 97, 259};
+const std::int64_t row_sizes[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 97, 259};
 
 double reference(Curve function, double x) {
   switch (function) {
@@ -34,7 +34,7 @@ double reference(Curve function, double x) {
 TEST(Rows, Activations) {
   for (const Level* level : usable_levels())
     for (const Curve function : curves)
-      for (const std::int64_t n : sizes) {
+      for (const std::int64_t n : row_sizes) {
         const Guarded<float> x(Numbers(1).floats(n, 12)), gate(Numbers(2).floats(n));
         const Guarded<float> y(n), gated(n);
         level->table.activation(function, x.data(), nullptr, y.data(), n);
@@ -63,7 +63,7 @@ TEST(Rows, ActivationsFarOut) {
 
 TEST(Rows, Norms) {
   for (const Level* level : usable_levels())
-    for (const std::int64_t n : sizes)
+    for (const std::int64_t n : row_sizes)
       for (const float offset : {0.0f, 100.0f}) {
         std::vector<float> values = Numbers(3).floats(n);
         for (float& v : values) v += offset;
@@ -90,7 +90,7 @@ TEST(Rows, Norms) {
 TEST(Rows, Softmax) {
   const float hidden = -std::numeric_limits<float>::infinity();
   for (const Level* level : usable_levels())
-    for (const std::int64_t n : sizes)
+    for (const std::int64_t n : row_sizes)
       for (const int kind : {0, 1, 2}) {  // nothing added, some hidden, all hidden
         const std::vector<float> scores = Numbers(6).floats(n, 30);
         std::vector<float> added = Numbers(7).floats(n, 3);
@@ -114,7 +114,7 @@ TEST(Rows, Softmax) {
 
 TEST(Rows, SumOfExponentials) {
   for (const Level* level : usable_levels())
-    for (const std::int64_t n : sizes) {
+    for (const std::int64_t n : row_sizes) {
       const Guarded<float> x(Numbers(8).floats(n, 40));
       float top = x[0];
       for (std::int64_t i = 1; i < n; ++i) top = std::max(top, x[i]);
@@ -126,7 +126,7 @@ TEST(Rows, SumOfExponentials) {
 
 TEST(Rows, AddRopeConversionAndWeightedSum) {
   for (const Level* level : usable_levels())
-    for (const std::int64_t n : sizes) {
+    for (const std::int64_t n : row_sizes) {
       const Kernels& k = level->table;
       const Guarded<float> a(Numbers(9).floats(2 * n)), b(Numbers(10).floats(2 * n)), y(2 * n);
       k.add(a.data(), b.data(), y.data(), 2 * n);

@@ -2,15 +2,32 @@
 
 namespace quaver {
 
-static const Arch* const all[] = {
-    &arcee,       &baichuan,    &bloom,       &chatglm,    &codegen,  &cohere,      &cohere2,
-    &deepseek_v1, &deepseek_v2, &deepseek_v3, &ernie4_5,   &exaone4,  &falcon,      &gemma,
-    &gemma2,      &gemma3,      &glm,         &glm4,       &gpt2,     &gpt_bigcode, &gpt_neox,
-    &gpt_oss,     &gptj,        &granite,     &granitemoe, &helium,   &hunyuan,     &internlm,
-    &internlm2,   &llama,       &mistral,     &mixtral,    &mpt,      &nemotron,    &olmo,
-    &olmo2,       &olmo3,       &olmoe,       &opt,        &phi,      &phi3,        &qwen,
-    &qwen2,       &qwen2_moe,   &qwen3,       &qwen3_moe,  &seed_oss, &smollm3,     &stablelm,
-    &starcoder2};
+// The table: a family's file, which is its namespace too, and the name of the row there.
+// clang-format off
+#define QUAVER_FAMILIES(ROW) \
+  ROW(arcee, arch) ROW(baichuan, arch) ROW(bloom, arch) ROW(chatglm, arch) ROW(codegen, arch) \
+  ROW(cohere, arch) ROW(cohere, arch2) ROW(deepseek_v1, arch) ROW(deepseek_v2, arch) \
+  ROW(deepseek_v3, arch) ROW(ernie4_5, arch) ROW(exaone4, arch) ROW(falcon, arch) \
+  ROW(gemma, arch) ROW(gemma2, arch) ROW(gemma3, arch) ROW(glm, arch) ROW(glm, arch_0414) \
+  ROW(gpt2, arch) ROW(gpt_bigcode, arch) ROW(gpt_neox, arch) ROW(gpt_oss, arch) ROW(gptj, arch) \
+  ROW(granite, arch) ROW(granite, arch_moe) ROW(helium, arch) ROW(hunyuan, arch) \
+  ROW(internlm, arch) ROW(internlm2, arch) ROW(llama, arch) ROW(mistral, arch) \
+  ROW(mixtral, arch) ROW(mpt, arch) ROW(nemotron, arch) ROW(olmo, arch) ROW(olmo2, arch) \
+  ROW(olmo3, arch) ROW(olmoe, arch) ROW(opt, arch) ROW(phi, arch) ROW(phi3, arch) \
+  ROW(qwen, arch) ROW(qwen2, arch) ROW(qwen2_moe, arch) ROW(qwen3, arch) ROW(qwen3_moe, arch) \
+  ROW(seed_oss, arch) ROW(smollm3, arch) ROW(stablelm, arch) ROW(starcoder2, arch)
+// clang-format on
+
+#define DECLARE(file, row) \
+  namespace family::file { \
+  extern const Arch row;   \
+  }
+QUAVER_FAMILIES(DECLARE)
+#undef DECLARE
+
+#define ADDRESS(file, row) &family::file::row,
+static constexpr const Arch* all[] = {QUAVER_FAMILIES(ADDRESS)};
+#undef ADDRESS
 
 std::span<const Arch* const> archs() { return all; }
 

@@ -1,7 +1,7 @@
 // AFM (Arcee 2025): Llama with a plain MLP of squared ReLUs.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::arcee {
 namespace {
 
 BlockLayout layout(const Config& c) {
@@ -21,7 +21,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch arcee = {
+extern constinit const Arch arch = {
     .name = "ArceeForCausalLM",
     .model_type = "arcee",
     .blocks = "model.layers",
@@ -35,4 +35,4 @@ constinit const Arch arcee = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::arcee

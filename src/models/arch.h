@@ -44,12 +44,7 @@ struct Arch {
   std::int64_t (*recompute_above)(const Config&) = nullptr;
 };
 
-// One per file; all.cpp holds the table.
-extern const Arch arcee, baichuan, bloom, chatglm, codegen, cohere, cohere2, deepseek_v1,
-    deepseek_v2, deepseek_v3, ernie4_5, exaone4, falcon, gemma, gemma2, gemma3, glm, glm4, gpt2,
-    gpt_bigcode, gpt_neox, gpt_oss, gptj, granite, granitemoe, helium, hunyuan, internlm, internlm2,
-    llama, mistral, mixtral, mpt, nemotron, olmo, olmo2, olmo3, olmoe, opt, phi, phi3, qwen, qwen2,
-    qwen2_moe, qwen3, qwen3_moe, seed_oss, smollm3, stablelm, starcoder2;
+// all.cpp holds the table.
 
 std::span<const Arch* const> archs();
 // By architectures[0], else by model_type. Throws Error(unsupported), listing the known ones.

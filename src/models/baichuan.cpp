@@ -2,7 +2,7 @@
 // positions, 13B has ALiBi; the head of Baichuan 2 has rows of length 1.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::baichuan {
 namespace {
 
 // The published codes of 7B and 13B share their names. They differ in the configuration: 7B's has
@@ -49,7 +49,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch baichuan = {
+extern constinit const Arch arch = {
     .name = "BaichuanForCausalLM",
     .model_type = "baichuan",
     .blocks = "model.layers",
@@ -64,4 +64,4 @@ constinit const Arch baichuan = {
     .alias = "BaiChuanForCausalLM",
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::baichuan

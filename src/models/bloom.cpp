@@ -3,7 +3,7 @@
 #include "nn/attention.h"
 #include "nn/ends.h"
 
-namespace quaver {
+namespace quaver::family::bloom {
 namespace {
 
 class BloomBlock final : public Block {
@@ -67,7 +67,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch bloom = {
+extern constinit const Arch arch = {
     .name = "BloomForCausalLM",
     .model_type = "bloom",
     .blocks = "transformer.h",
@@ -90,4 +90,4 @@ constinit const Arch bloom = {
     },
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::bloom

@@ -2,7 +2,7 @@
 // pairs; few key heads, gate and up in one linear.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::chatglm {
 namespace {
 
 Norm norm(const Config& c) {
@@ -71,7 +71,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch chatglm = {
+extern constinit const Arch arch = {
     .name = "ChatGLMModel",
     .model_type = "chatglm",
     .blocks = "transformer.encoder.layers",
@@ -86,4 +86,4 @@ constinit const Arch chatglm = {
     .alias = "ChatGLMForConditionalGeneration",
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::chatglm

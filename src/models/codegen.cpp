@@ -2,7 +2,7 @@
 // trained on that many chips.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::codegen {
 namespace {
 
 LayerNorm norm(const Config& c) { return {.size = c.hidden, .eps = c.norm_eps}; }
@@ -37,7 +37,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch codegen = {
+extern constinit const Arch arch = {
     .name = "CodeGenForCausalLM",
     .model_type = "codegen",
     .blocks = "transformer.h",
@@ -61,4 +61,4 @@ constinit const Arch codegen = {
         },
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::codegen

@@ -4,7 +4,7 @@
 // and have no positions.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::cohere {
 namespace {
 
 LayerNorm norm(const Config& c) { return {.size = c.hidden, .eps = c.norm_eps, .has_bias = false}; }
@@ -59,7 +59,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch cohere = {
+extern constinit const Arch arch = {
     .name = "CohereForCausalLM",
     .model_type = "cohere",
     .blocks = "model.layers",
@@ -73,7 +73,7 @@ constinit const Arch cohere = {
     .buffers = llama_buffers,
 };
 
-constinit const Arch cohere2 = {
+extern constinit const Arch arch2 = {
     .name = "Cohere2ForCausalLM",
     .model_type = "cohere2",
     .blocks = "model.layers",
@@ -87,4 +87,4 @@ constinit const Arch cohere2 = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::cohere

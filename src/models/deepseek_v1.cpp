@@ -2,7 +2,7 @@
 // beside some that every token takes.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::deepseek_v1 {
 namespace {
 
 bool has_mixture(const Json& j) {
@@ -46,7 +46,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch deepseek_v1 = {
+extern constinit const Arch arch = {
     .name = "DeepseekForCausalLM",
     .model_type = "deepseek",
     .blocks = "model.layers",
@@ -60,4 +60,4 @@ constinit const Arch deepseek_v1 = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::deepseek_v1

@@ -1,7 +1,7 @@
 // DeepSeek-V2 (DeepSeek-AI 2024): latent attention; experts by a softmax, groups of experts first.
 #include "models/deepseek.h"
 
-namespace quaver {
+namespace quaver::family::deepseek_v2 {
 namespace {
 
 Experts::Router router(const Json& j) {
@@ -22,7 +22,7 @@ Experts::Router router(const Json& j) {
 
 }  // namespace
 
-constinit const Arch deepseek_v2 = {
+extern constinit const Arch arch = {
     .name = "DeepseekV2ForCausalLM",
     .model_type = "deepseek_v2",
     .blocks = "model.layers",
@@ -40,4 +40,4 @@ constinit const Arch deepseek_v2 = {
     .buffers = deepseek_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::deepseek_v2

@@ -2,7 +2,7 @@
 // for choosing, groups of experts first.
 #include "models/deepseek.h"
 
-namespace quaver {
+namespace quaver::family::deepseek_v3 {
 namespace {
 
 Experts::Router router(const Json& j) {
@@ -18,7 +18,7 @@ Experts::Router router(const Json& j) {
 
 }  // namespace
 
-constinit const Arch deepseek_v3 = {
+extern constinit const Arch arch = {
     .name = "DeepseekV3ForCausalLM",
     .model_type = "deepseek_v3",
     .blocks = "model.layers",
@@ -36,4 +36,4 @@ constinit const Arch deepseek_v3 = {
     .buffers = deepseek_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::deepseek_v3

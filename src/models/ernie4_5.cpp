@@ -1,7 +1,7 @@
 // ERNIE 4.5, dense (Baidu 2025): Llama with one switch for all biases and interleaved positions.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::ernie4_5 {
 namespace {
 
 BlockLayout layout(const Config& c) {
@@ -28,7 +28,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch ernie4_5 = {
+extern constinit const Arch arch = {
     .name = "Ernie4_5ForCausalLM",
     .model_type = "ernie4_5",
     .blocks = "model.layers",
@@ -42,4 +42,4 @@ constinit const Arch ernie4_5 = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::ernie4_5

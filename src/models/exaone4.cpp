@@ -2,7 +2,7 @@
 // slide, those that do not have no positions.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::exaone4 {
 namespace {
 
 BlockLayout layout(const Config& c, int layer) {
@@ -28,7 +28,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch exaone4 = {
+extern constinit const Arch arch = {
     .name = "Exaone4ForCausalLM",
     .model_type = "exaone4",
     .blocks = "model.layers",
@@ -42,4 +42,4 @@ constinit const Arch exaone4 = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::exaone4

@@ -5,7 +5,7 @@
 
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::falcon {
 namespace {
 
 LayerNorm norm(const Config& c) { return {.size = c.hidden, .eps = c.norm_eps}; }
@@ -78,7 +78,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch falcon = {
+extern constinit const Arch arch = {
     .name = "FalconForCausalLM",
     .model_type = "falcon",
     .blocks = "transformer.h",
@@ -102,4 +102,4 @@ constinit const Arch falcon = {
         },
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::falcon

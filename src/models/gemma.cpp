@@ -3,7 +3,7 @@
 
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::gemma {
 namespace {
 
 RmsNorm norm(const Config& c) { return {.size = c.hidden, .eps = c.norm_eps, .offset = 1}; }
@@ -36,7 +36,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch gemma = {
+extern constinit const Arch arch = {
     .name = "GemmaForCausalLM",
     .model_type = "gemma",
     .blocks = "model.layers",
@@ -50,4 +50,4 @@ constinit const Arch gemma = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::gemma

@@ -4,7 +4,7 @@
 
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::gemma2 {
 namespace {
 
 // layer_types names the windows; older files alternate, from a window on.
@@ -54,7 +54,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch gemma2 = {
+extern constinit const Arch arch = {
     .name = "Gemma2ForCausalLM",
     .model_type = "gemma2",
     .blocks = "model.layers",
@@ -68,4 +68,4 @@ constinit const Arch gemma2 = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::gemma2

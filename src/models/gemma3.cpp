@@ -4,7 +4,7 @@
 
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::gemma3 {
 namespace {
 
 constexpr int period = 6;
@@ -81,7 +81,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch gemma3 = {
+extern constinit const Arch arch = {
     .name = "Gemma3ForCausalLM",
     .model_type = "gemma3_text",
     .blocks = "model.layers",
@@ -95,4 +95,4 @@ constinit const Arch gemma3 = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::gemma3

@@ -2,7 +2,7 @@
 // GLM-4-0414 (2025) has norms behind attention and MLP too.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::glm {
 namespace {
 
 BlockLayout layout(const Config& c) {
@@ -36,7 +36,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch glm = {
+extern constinit const Arch arch = {
     .name = "GlmForCausalLM",
     .model_type = "glm",
     .blocks = "model.layers",
@@ -50,7 +50,7 @@ constinit const Arch glm = {
     .buffers = llama_buffers,
 };
 
-constinit const Arch glm4 = {
+extern constinit const Arch arch_0414 = {
     .name = "Glm4ForCausalLM",
     .model_type = "glm4",
     .blocks = "model.layers",
@@ -64,4 +64,4 @@ constinit const Arch glm4 = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::glm

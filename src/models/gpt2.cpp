@@ -1,7 +1,7 @@
 // GPT-2 (Radford et al. 2019): layer norms, learned positions; its linears are stored transposed.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::gpt2 {
 namespace {
 
 LayerNorm norm(const Config& c) { return {.size = c.hidden, .eps = c.norm_eps}; }
@@ -51,7 +51,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch gpt2 = {
+extern constinit const Arch arch = {
     .name = "GPT2LMHeadModel",
     .model_type = "gpt2",
     .blocks = "transformer.h",
@@ -68,4 +68,4 @@ constinit const Arch gpt2 = {
         },
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::gpt2

@@ -1,7 +1,7 @@
 // GPT-BigCode, StarCoder (Li et al. 2023): GPT-2 with one key head for all.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::gpt_bigcode {
 namespace {
 
 LayerNorm norm(const Config& c) { return {.size = c.hidden, .eps = c.norm_eps}; }
@@ -56,7 +56,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch gpt_bigcode = {
+extern constinit const Arch arch = {
     .name = "GPTBigCodeForCausalLM",
     .model_type = "gpt_bigcode",
     .blocks = "transformer.h",
@@ -73,4 +73,4 @@ constinit const Arch gpt_bigcode = {
         },
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::gpt_bigcode

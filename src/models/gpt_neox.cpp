@@ -4,7 +4,7 @@
 #include "nn/attention.h"
 #include "nn/ends.h"
 
-namespace quaver {
+namespace quaver::family::gpt_neox {
 namespace {
 
 constexpr RopeKeys rope_keys{
@@ -66,7 +66,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch gpt_neox = {
+extern constinit const Arch arch = {
     .name = "GPTNeoXForCausalLM",
     .model_type = "gpt_neox",
     .blocks = "gpt_neox.layers",
@@ -92,4 +92,4 @@ constinit const Arch gpt_neox = {
         },
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::gpt_neox

@@ -2,7 +2,7 @@
 // layer with a sliding window.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::gpt_oss {
 namespace {
 
 BlockLayout layout(const Config& c, int layer) {
@@ -43,7 +43,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch gpt_oss = {
+extern constinit const Arch arch = {
     .name = "GptOssForCausalLM",
     .model_type = "gpt_oss",
     .blocks = "model.layers",
@@ -57,4 +57,4 @@ constinit const Arch gpt_oss = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::gpt_oss

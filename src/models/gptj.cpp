@@ -4,7 +4,7 @@
 #include "nn/attention.h"
 #include "nn/ends.h"
 
-namespace quaver {
+namespace quaver::family::gptj {
 namespace {
 
 std::int64_t rotary_columns(const Config& c) {
@@ -63,7 +63,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch gptj = {
+extern constinit const Arch arch = {
     .name = "GPTJForCausalLM",
     .model_type = "gptj",
     .blocks = "transformer.h",
@@ -88,4 +88,4 @@ constinit const Arch gptj = {
         },
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::gptj

@@ -2,7 +2,7 @@
 // models stack all experts in two tensors.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::granite {
 namespace {
 
 BlockLayout layout(const Config& c) {
@@ -38,7 +38,7 @@ StandardEnds::Layout ends(const Config& c) {
 
 }  // namespace
 
-constinit const Arch granite = {
+extern constinit const Arch arch = {
     .name = "GraniteForCausalLM",
     .model_type = "granite",
     .blocks = "model.layers",
@@ -52,7 +52,7 @@ constinit const Arch granite = {
     .buffers = llama_buffers,
 };
 
-constinit const Arch granitemoe = {
+extern constinit const Arch arch_moe = {
     .name = "GraniteMoeForCausalLM",
     .model_type = "granitemoe",
     .blocks = "model.layers",
@@ -66,4 +66,4 @@ constinit const Arch granitemoe = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::granite

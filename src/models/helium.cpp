@@ -1,7 +1,7 @@
 // Helium (Kyutai 2025): Llama with interleaved positions.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::helium {
 namespace {
 
 BlockLayout layout(const Config& c) {
@@ -19,7 +19,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch helium = {
+extern constinit const Arch arch = {
     .name = "HeliumForCausalLM",
     .model_type = "helium",
     .blocks = "model.layers",
@@ -33,4 +33,4 @@ constinit const Arch helium = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::helium

@@ -3,7 +3,7 @@
 
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::hunyuan {
 namespace {
 
 // Its "dynamic" scaling with an alpha is a fixed stretch of the base.
@@ -38,7 +38,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch hunyuan = {
+extern constinit const Arch arch = {
     .name = "HunYuanDenseV1ForCausalLM",
     .model_type = "hunyuan_v1_dense",
     .blocks = "model.layers",
@@ -52,4 +52,4 @@ constinit const Arch hunyuan = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::hunyuan

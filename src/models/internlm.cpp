@@ -1,7 +1,7 @@
 // InternLM (2023): Llama with a switch for the biases of q, k, v and o.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::internlm {
 namespace {
 
 bool is_dynamic(const Json& rotary) {
@@ -45,7 +45,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch internlm = {
+extern constinit const Arch arch = {
     .name = "InternLMForCausalLM",
     .model_type = "internlm",
     .blocks = "model.layers",
@@ -64,4 +64,4 @@ constinit const Arch internlm = {
         },
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::internlm

@@ -2,7 +2,7 @@
 // linear, key head by key head.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::internlm2 {
 namespace {
 
 BlockLayout layout(const Config& c) {
@@ -29,7 +29,7 @@ StandardEnds::Layout ends(const Config& c) {
 
 }  // namespace
 
-constinit const Arch internlm2 = {
+extern constinit const Arch arch = {
     .name = "InternLM2ForCausalLM",
     .model_type = "internlm2",
     .blocks = "model.layers",
@@ -43,4 +43,4 @@ constinit const Arch internlm2 = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::internlm2

@@ -1,14 +1,14 @@
 // Llama (Touvron et al. 2023), 1 to 3.3: RMS norms, rotary positions, grouped heads, gated SiLU.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::llama {
 namespace {
 
 BlockLayout layout(const Config& c) { return llama_layout(c); }
 
 }  // namespace
 
-constinit const Arch llama = {
+extern constinit const Arch arch = {
     .name = "LlamaForCausalLM",
     .model_type = "llama",
     .blocks = "model.layers",
@@ -22,4 +22,4 @@ constinit const Arch llama = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::llama

@@ -1,7 +1,7 @@
 // Mistral (Jiang et al. 2023): Llama with a sliding window.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::mistral {
 namespace {
 
 BlockLayout layout(const Config& c, int layer) {
@@ -12,7 +12,7 @@ BlockLayout layout(const Config& c, int layer) {
 
 }  // namespace
 
-constinit const Arch mistral = {
+extern constinit const Arch arch = {
     .name = "MistralForCausalLM",
     .model_type = "mistral",
     .blocks = "model.layers",
@@ -26,4 +26,4 @@ constinit const Arch mistral = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::mistral

@@ -1,7 +1,7 @@
 // Mixtral (Jiang et al. 2024): Mistral with a mixture of experts for an MLP.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::mixtral {
 namespace {
 
 BlockLayout layout(const Config& c, int layer) {
@@ -19,7 +19,7 @@ BlockLayout layout(const Config& c, int layer) {
 
 }  // namespace
 
-constinit const Arch mixtral = {
+extern constinit const Arch arch = {
     .name = "MixtralForCausalLM",
     .model_type = "mixtral",
     .blocks = "model.layers",
@@ -38,4 +38,4 @@ constinit const Arch mixtral = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::mixtral

@@ -1,7 +1,7 @@
 // MPT (MosaicML 2023): ALiBi, norms and linears without biases.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::mpt {
 namespace {
 
 Json attention_config(const Config& c) {
@@ -50,7 +50,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch mpt = {
+extern constinit const Arch arch = {
     .name = "MptForCausalLM",
     .model_type = "mpt",
     .blocks = "transformer.blocks",
@@ -69,4 +69,4 @@ constinit const Arch mpt = {
     },
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::mpt

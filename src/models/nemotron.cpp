@@ -2,7 +2,7 @@
 // ReLUs.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::nemotron {
 namespace {
 
 LayerNorm norm(const Config& c) { return {.size = c.hidden, .eps = c.norm_eps, .offset = 1}; }
@@ -31,7 +31,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch nemotron = {
+extern constinit const Arch arch = {
     .name = "NemotronForCausalLM",
     .model_type = "nemotron",
     .blocks = "model.layers",
@@ -45,4 +45,4 @@ constinit const Arch nemotron = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::nemotron

@@ -2,7 +2,7 @@
 // v.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::olmo {
 namespace {
 
 LayerNorm norm(const Config& c) {
@@ -24,7 +24,7 @@ StandardEnds::Layout ends(const Config& c) {
 
 }  // namespace
 
-constinit const Arch olmo = {
+extern constinit const Arch arch = {
     .name = "OlmoForCausalLM",
     .model_type = "olmo",
     .blocks = "model.layers",
@@ -38,4 +38,4 @@ constinit const Arch olmo = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::olmo

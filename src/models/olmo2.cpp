@@ -1,7 +1,7 @@
 // OLMo 2 (OLMo team 2024): norms behind attention and MLP instead of before, and on all of q and k.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::olmo2 {
 namespace {
 
 BlockLayout layout(const Config& c) {
@@ -27,7 +27,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch olmo2 = {
+extern constinit const Arch arch = {
     .name = "Olmo2ForCausalLM",
     .model_type = "olmo2",
     .blocks = "model.layers",
@@ -41,4 +41,4 @@ constinit const Arch olmo2 = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::olmo2

@@ -1,7 +1,7 @@
 // OLMo 3 (OLMo team 2025): OLMo 2 with sliding windows in most layers, rotations by kind of layer.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::olmo3 {
 namespace {
 
 BlockLayout layout(const Config& c, int layer) {
@@ -31,7 +31,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch olmo3 = {
+extern constinit const Arch arch = {
     .name = "Olmo3ForCausalLM",
     .model_type = "olmo3",
     .blocks = "model.layers",
@@ -45,4 +45,4 @@ constinit const Arch olmo3 = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::olmo3

@@ -1,7 +1,7 @@
 // OLMoE (Muennighoff et al. 2024): Llama with norms on all of q and k and a mixture of experts.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::olmoe {
 namespace {
 
 BlockLayout layout(const Config& c) {
@@ -33,7 +33,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch olmoe = {
+extern constinit const Arch arch = {
     .name = "OlmoeForCausalLM",
     .model_type = "olmoe",
     .blocks = "model.layers",
@@ -47,4 +47,4 @@ constinit const Arch olmoe = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::olmoe

@@ -4,7 +4,7 @@
 #include "nn/attention.h"
 #include "nn/ends.h"
 
-namespace quaver {
+namespace quaver::family::opt {
 namespace {
 
 // Rows of the position table before position 0, an inheritance from fairseq's padding index.
@@ -106,7 +106,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch opt = {
+extern constinit const Arch arch = {
     .name = "OPTForCausalLM",
     .model_type = "opt",
     .blocks = "model.decoder.layers",
@@ -120,4 +120,4 @@ constinit const Arch opt = {
     .positions_from_mask = true,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::opt

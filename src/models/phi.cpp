@@ -2,7 +2,7 @@
 // rotary positions, biases everywhere.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::phi {
 namespace {
 
 LayerNorm norm(const Config& c) { return {.size = c.hidden, .eps = c.norm_eps}; }
@@ -44,7 +44,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch phi = {
+extern constinit const Arch arch = {
     .name = "PhiForCausalLM",
     .model_type = "phi",
     .blocks = "model.layers",
@@ -58,4 +58,4 @@ constinit const Arch phi = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::phi

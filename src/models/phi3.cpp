@@ -3,7 +3,7 @@
 
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::phi3 {
 namespace {
 
 BlockLayout layout(const Config& c, int layer) {
@@ -33,7 +33,7 @@ std::int64_t trained_length(const Config& c) {
 
 }  // namespace
 
-constinit const Arch phi3 = {
+extern constinit const Arch arch = {
     .name = "Phi3ForCausalLM",
     .model_type = "phi3",
     .blocks = "model.layers",
@@ -49,4 +49,4 @@ constinit const Arch phi3 = {
     .recompute_above = trained_length,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::phi3

@@ -2,7 +2,7 @@
 // base follows the prompt (dynamic NTK) and queries grow with the logarithm of their position.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::qwen {
 namespace {
 
 RmsNorm norm(const Config& c) { return {.size = c.hidden, .eps = c.norm_eps}; }
@@ -68,7 +68,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch qwen = {
+extern constinit const Arch arch = {
     .name = "QWenLMHeadModel",
     .model_type = "qwen",
     .blocks = "transformer.h",
@@ -86,4 +86,4 @@ constinit const Arch qwen = {
     .rotates_by_length = follows_prompt,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::qwen

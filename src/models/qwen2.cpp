@@ -1,7 +1,7 @@
 // Qwen2 and Qwen2.5 (Yang et al. 2024): Llama with biases on q, k and v.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::qwen2 {
 namespace {
 
 BlockLayout layout(const Config& c, int layer) {
@@ -14,7 +14,7 @@ BlockLayout layout(const Config& c, int layer) {
 
 }  // namespace
 
-constinit const Arch qwen2 = {
+extern constinit const Arch arch = {
     .name = "Qwen2ForCausalLM",
     .model_type = "qwen2",
     .blocks = "model.layers",
@@ -28,4 +28,4 @@ constinit const Arch qwen2 = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::qwen2

@@ -2,7 +2,7 @@
 // one.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::qwen2_moe {
 namespace {
 
 // Every other layer of the first ones slides.
@@ -39,7 +39,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch qwen2_moe = {
+extern constinit const Arch arch = {
     .name = "Qwen2MoeForCausalLM",
     .model_type = "qwen2_moe",
     .blocks = "model.layers",
@@ -53,4 +53,4 @@ constinit const Arch qwen2_moe = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::qwen2_moe

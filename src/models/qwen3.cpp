@@ -1,7 +1,7 @@
 // Qwen3 (Yang et al. 2025): Llama with norms on the heads of q and k.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::qwen3 {
 namespace {
 
 BlockLayout layout(const Config& c, int layer) {
@@ -13,7 +13,7 @@ BlockLayout layout(const Config& c, int layer) {
 
 }  // namespace
 
-constinit const Arch qwen3 = {
+extern constinit const Arch arch = {
     .name = "Qwen3ForCausalLM",
     .model_type = "qwen3",
     .blocks = "model.layers",
@@ -27,4 +27,4 @@ constinit const Arch qwen3 = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::qwen3

@@ -1,7 +1,7 @@
 // Qwen3-MoE (Yang et al. 2025): Qwen3 with a mixture of experts in most layers.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::qwen3_moe {
 namespace {
 
 BlockLayout layout(const Config& c, int layer) {
@@ -27,7 +27,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch qwen3_moe = {
+extern constinit const Arch arch = {
     .name = "Qwen3MoeForCausalLM",
     .model_type = "qwen3_moe",
     .blocks = "model.layers",
@@ -41,4 +41,4 @@ constinit const Arch qwen3_moe = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::qwen3_moe

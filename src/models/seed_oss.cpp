@@ -1,7 +1,7 @@
 // Seed-OSS (ByteDance 2025): Llama with biases on q, k and v, and a switch of its own for o's.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::seed_oss {
 namespace {
 
 BlockLayout layout(const Config& c) {
@@ -13,7 +13,7 @@ BlockLayout layout(const Config& c) {
 
 }  // namespace
 
-constinit const Arch seed_oss = {
+extern constinit const Arch arch = {
     .name = "SeedOssForCausalLM",
     .model_type = "seed_oss",
     .blocks = "model.layers",
@@ -27,4 +27,4 @@ constinit const Arch seed_oss = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::seed_oss

@@ -1,7 +1,7 @@
 // SmolLM3 (Hugging Face 2025): Llama whose every fourth layer has no positions.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::smollm3 {
 namespace {
 
 BlockLayout layout(const Config& c, int layer) {
@@ -21,7 +21,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch smollm3 = {
+extern constinit const Arch arch = {
     .name = "SmolLM3ForCausalLM",
     .model_type = "smollm3",
     .blocks = "model.layers",
@@ -35,4 +35,4 @@ constinit const Arch smollm3 = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::smollm3

@@ -1,7 +1,7 @@
 // StableLM (Stability AI 2023): Llama with layer norms and partial rotary positions.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::stablelm {
 namespace {
 
 LayerNorm norm(const Config& c) { return {.size = c.hidden, .eps = c.norm_eps}; }
@@ -44,7 +44,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch stablelm = {
+extern constinit const Arch arch = {
     .name = "StableLmForCausalLM",
     .model_type = "stablelm",
     .blocks = "model.layers",
@@ -58,4 +58,4 @@ constinit const Arch stablelm = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::stablelm

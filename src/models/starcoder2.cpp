@@ -1,7 +1,7 @@
 // StarCoder2 (Lozhkov et al. 2024): layer norms, rotary positions, grouped heads, a plain MLP.
 #include "models/standard_block.h"
 
-namespace quaver {
+namespace quaver::family::starcoder2 {
 namespace {
 
 LayerNorm norm(const Config& c) { return {.size = c.hidden, .eps = c.norm_eps}; }
@@ -35,7 +35,7 @@ Config config(const Json& j) {
 
 }  // namespace
 
-constinit const Arch starcoder2 = {
+extern constinit const Arch arch = {
     .name = "Starcoder2ForCausalLM",
     .model_type = "starcoder2",
     .blocks = "model.layers",
@@ -49,4 +49,4 @@ constinit const Arch starcoder2 = {
     .buffers = llama_buffers,
 };
 
-}  // namespace quaver
+}  // namespace quaver::family::starcoder2

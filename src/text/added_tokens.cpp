@@ -8,18 +8,6 @@
 namespace quaver::tokens {
 namespace {
 
-// The start of the last character before `end`; end > 0.
-std::size_t character_before(std::string_view text, std::size_t end) {
-  std::size_t at = end - 1;
-  while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
-  return at;
-}
-
-std::uint16_t classes_at(std::string_view text, std::size_t at) {
-  int length;
-  return classes_of(valid_code_point(text.data() + at, length));
-}
-
 bool stands_alone(std::string_view text, const Matcher::Match& match) {
   const bool word_before =
       match.begin > 0 && (classes_at(text, character_before(text, match.begin)) & word) != 0;

@@ -10,21 +10,6 @@
 namespace quaver::tokens {
 namespace {
 
-constexpr std::string_view space_mark = "▁";  // U+2581, SentencePiece's space
-
-// A boundary before a space mark that follows another character can be cut, and the parts encoded
-// alone, if no merge result spans such a boundary: then no merge ever crosses it.
-bool spans_word_boundary(std::string_view token) {
-  for (std::size_t at = 0; (at = token.find(space_mark, at)) != std::string_view::npos;
-       at += space_mark.size()) {
-    if (at > 0 && (at < space_mark.size() ||
-                   token.substr(at - space_mark.size(), space_mark.size()) != space_mark)) {
-      return true;
-    }
-  }
-  return false;
-}
-
 class Bpe final : public Model {
  public:
   Bpe(Vocabulary vocabulary, const std::vector<MergeRule>& rules, BpeOptions options,

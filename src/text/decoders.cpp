@@ -190,7 +190,7 @@ Decoder read_metaspace(const Json& object, std::string_view where) {
   };
 }
 
-Decoder read_sequence(const Json& object, std::string_view where) {
+Decoder read_decoders(const Json& object, std::string_view where) {
   std::vector<Decoder> steps;
   for (const Json& step : stage_list(object, "decoders", where)) {
     steps.push_back(read_decoder(step, where));
@@ -202,7 +202,7 @@ Decoder read_sequence(const Json& object, std::string_view where) {
 }
 
 constexpr StageRow<Decoder> decoders[] = {
-    {"Sequence", read_sequence},
+    {"Sequence", read_decoders},
     {"ByteLevel", read_byte_level},
     {"Replace", read_replace},
     {"ByteFallback", read_byte_fallback},

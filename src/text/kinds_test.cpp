@@ -12,10 +12,10 @@
 namespace quaver {
 namespace {
 
-const std::string data = QUAVER_TEST_DATA "/tokenizers/";
+const std::string kinds_folder = QUAVER_TEST_DATA "/tokenizers/";
 
 Json patched(const std::string& file, Json patch) {
-  Json document = parse_json(read_bytes(data + "kinds/" + file), file);
+  Json document = parse_json(read_bytes(kinds_folder + "kinds/" + file), file);
   for (const Json& key : patch.value("$replace", Json::array())) {
     document["model"].erase(key.get<std::string>());
   }
@@ -26,7 +26,7 @@ Json patched(const std::string& file, Json patch) {
 
 Tokenizer tokenizer_of(const Json& golden) {
   const std::string file = golden["file"];
-  if (!golden.contains("patch")) return Tokenizer::load(data + "kinds/" + file);
+  if (!golden.contains("patch")) return Tokenizer::load(kinds_folder + "kinds/" + file);
   return Tokenizer::parse_json(patched(file, golden["patch"]).dump(), "kind");
 }
 
@@ -38,8 +38,8 @@ std::string streamed(const Tokenizer& tokenizer, const std::vector<std::int32_t>
 }
 
 TEST(TokenizerKinds, MixedText) {
-  const Json goldens = parse_json(read_bytes(data + "kinds/goldens.json"), "goldens.json");
-  const std::vector<std::string> lines = lines_of(read_bytes(data + "mixed.txt"));
+  const Json goldens = parse_json(read_bytes(kinds_folder + "kinds/goldens.json"), "goldens.json");
+  const std::vector<std::string> lines = lines_of(read_bytes(kinds_folder + "mixed.txt"));
   ASSERT_EQ(lines.size(), 3000u);
   ASSERT_GT(goldens["kinds"].size(), 150u);
   for (const Json& golden : goldens["kinds"]) {
@@ -67,9 +67,9 @@ TEST(TokenizerKinds, MixedText) {
 
 // The patterns that are written out by hand find what PCRE2 finds.
 TEST(KnownPatterns, AgreeWithPcre2) {
-  const Json goldens = parse_json(read_bytes(data + "kinds/goldens.json"), "goldens.json");
+  const Json goldens = parse_json(read_bytes(kinds_folder + "kinds/goldens.json"), "goldens.json");
   const std::string text =
-      tokens::replaced_invalid(read_bytes(data + "mixed.txt").substr(0, 60000));
+      tokens::replaced_invalid(read_bytes(kinds_folder + "mixed.txt").substr(0, 60000));
   int known = 0;
   for (const Json& golden : goldens["kinds"]) {
     const Json::json_pointer pattern("/patch/pre_tokenizer/pretokenizers/0/pattern/Regex");

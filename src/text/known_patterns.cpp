@@ -7,20 +7,8 @@
 namespace quaver::tokens {
 namespace {
 
-std::uint16_t classes_at(std::string_view text, std::size_t at) {
-  int length;
-  return classes_of(valid_code_point(text.data() + at, length));
-}
-
 std::size_t next_character(std::string_view text, std::size_t at) {
   return at + static_cast<std::size_t>(character_length(text[at]));
-}
-
-std::size_t character_before(std::string_view text, std::size_t end) {
-  do {
-    --end;
-  } while ((static_cast<unsigned char>(text[end]) & 0xC0) == 0x80);
-  return end;
 }
 
 // The end of the run of characters from `at` on whose class bits, masked, equal `wanted`.

@@ -2,7 +2,20 @@
 
 #include <algorithm>
 
+#include "text/utf8.h"
+
 namespace quaver::tokens {
+
+bool spans_word_boundary(std::string_view token) {
+  for (std::size_t at = 0; (at = token.find(space_mark, at)) != std::string_view::npos;
+       at += space_mark.size()) {
+    if (at > 0 && (at < space_mark.size() ||
+                   token.substr(at - space_mark.size(), space_mark.size()) != space_mark)) {
+      return true;
+    }
+  }
+  return false;
+}
 
 void MergeTable::reserve(std::size_t pairs) {
   std::size_t slots = 16;

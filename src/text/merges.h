@@ -14,6 +14,13 @@
 
 namespace quaver::tokens {
 
+// Bytes hashed at most while the halves of all tokens of a file are listed.
+constexpr std::size_t most_bytes_hashed = 2'000'000'000;
+
+// Whether a space mark follows another character within `token`. A text can be cut before such
+// marks, and its parts encoded alone, if no merge gives such a token: then none crosses the cut.
+bool spans_word_boundary(std::string_view token);
+
 struct Merge {
   std::uint32_t rank = 0;
   std::int32_t result = -1;  // the symbol that the pair becomes

@@ -8,7 +8,7 @@ namespace quaver::tokens {
 
 namespace {
 
-Normalizer read_sequence(const Json& object, std::string_view where) {
+Normalizer read_normalizers(const Json& object, std::string_view where) {
   std::vector<Normalizer> steps;
   for (const Json& step : stage_list(object, "normalizers", where)) {
     steps.push_back(read_normalizer(step, where));
@@ -61,7 +61,7 @@ Normalizer read_strip(const Json& object, std::string_view where) {
 }
 
 constexpr StageRow<Normalizer> normalizers[] = {
-    {"Sequence", read_sequence},
+    {"Sequence", read_normalizers},
     {"Prepend", read_prepend},
     {"Replace", read_replace},
     {"NFC", read_nfc},

@@ -62,7 +62,7 @@ PostProcessor read_enclosing(const Json& object, std::string_view where) {
   };
 }
 
-PostProcessor read_sequence(const Json& object, std::string_view where) {
+PostProcessor read_post_processors(const Json& object, std::string_view where) {
   std::vector<PostProcessor> steps;
   for (const Json& step : stage_list(object, "processors", where)) {
     steps.push_back(read_post_processor(step, where));
@@ -73,7 +73,7 @@ PostProcessor read_sequence(const Json& object, std::string_view where) {
 }
 
 constexpr StageRow<PostProcessor> post_processors[] = {
-    {"Sequence", read_sequence},           {"TemplateProcessing", read_template},
+    {"Sequence", read_post_processors},    {"TemplateProcessing", read_template},
     {"ByteLevel", read_byte_level},        {"BertProcessing", read_enclosing},
     {"RobertaProcessing", read_enclosing},
 };

@@ -149,7 +149,7 @@ PreTokenizer read_metaspace(const Json& object, std::string_view where) {
   };
 }
 
-PreTokenizer read_sequence(const Json& object, std::string_view where) {
+PreTokenizer read_pre_tokenizers(const Json& object, std::string_view where) {
   std::vector<PreTokenizer> steps;
   for (const Json& step : stage_list(object, "pretokenizers", where)) {
     steps.push_back(read_pre_tokenizer(step, where));
@@ -163,7 +163,7 @@ PreTokenizer read_sequence(const Json& object, std::string_view where) {
 }
 
 constexpr StageRow<PreTokenizer> pre_tokenizers[] = {
-    {"Sequence", read_sequence},
+    {"Sequence", read_pre_tokenizers},
     {"ByteLevel", read_byte_level},
     {"Split", read_split},
     {"Metaspace", read_metaspace},

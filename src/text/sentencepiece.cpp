@@ -14,7 +14,6 @@
 namespace quaver::tokens {
 namespace {
 
-constexpr std::string_view space_mark = "▁";
 constexpr std::size_t longest_piece = 4096;  // bytes
 
 // The byte of "<0x41>", or -1. SentencePiece knows no other spelling than upper-case digits.

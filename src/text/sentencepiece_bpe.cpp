@@ -11,20 +11,6 @@
 namespace quaver::tokens {
 namespace {
 
-constexpr std::string_view space_mark = "▁";
-constexpr std::size_t most_work = 2'000'000'000;  // bytes hashed while halves are listed
-
-bool spans_word_boundary(std::string_view piece) {
-  for (std::size_t at = 0; (at = piece.find(space_mark, at)) != std::string_view::npos;
-       at += space_mark.size()) {
-    if (at > 0 && (at < space_mark.size() ||
-                   piece.substr(at - space_mark.size(), space_mark.size()) != space_mark)) {
-      return true;
-    }
-  }
-  return false;
-}
-
 class SentencePieceBpe final : public Model {
  public:
   SentencePieceBpe(std::shared_ptr<const SentencePieceModel> model, std::string_view where)
@@ -104,7 +90,7 @@ class SentencePieceBpe final : public Model {
       has_unused_ = has_unused_ || model_->types[static_cast<std::size_t>(id)] == PieceType::unused;
       if (!mergeable(id)) continue;
       work += piece.size() * piece.size();
-      ensure_file(work <= most_work, where, ": the pieces are too long in all");
+      ensure_file(work <= most_bytes_hashed, where, ": the pieces are too long in all");
       for (std::size_t at = static_cast<std::size_t>(character_length(piece[0])); at < piece.size();
            at += static_cast<std::size_t>(character_length(piece[at]))) {
         const std::int32_t left = half(piece.substr(0, at));

@@ -10,7 +10,6 @@
 namespace quaver::tokens {
 namespace {
 
-constexpr std::string_view space_mark = "▁";
 constexpr float unknown_penalty = 10.0F;  // below the worst score
 constexpr float largest_score = 100000.0F;
 

@@ -11,8 +11,7 @@
 namespace quaver::tokens {
 namespace {
 
-constexpr std::size_t most_work = 2'000'000'000;  // bytes hashed while halves are listed
-constexpr std::size_t longest_token = 4096;       // bytes
+constexpr std::size_t longest_token = 4096;  // bytes
 
 constexpr std::string_view gpt2_regex =
     R"('(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
@@ -96,7 +95,7 @@ std::vector<MergeRule> merge_rules(const Ranks& ranks, std::string_view where) {
   for (const std::string& token : ranks.tokens) {
     const std::string_view whole = token;
     work += token.size() * token.size();
-    ensure_file(work <= most_work, where, ": the tokens are too long in all");
+    ensure_file(work <= most_bytes_hashed, where, ": the tokens are too long in all");
     for (std::size_t at = 1; at < whole.size(); ++at) {
       if ((whole[at] & 0xC0) == 0x80) continue;
       if (ranks.vocabulary.find(whole.substr(0, at)) && ranks.vocabulary.find(whole.substr(at))) {

@@ -12,7 +12,7 @@
 namespace quaver {
 namespace {
 
-const std::string data = QUAVER_TEST_DATA "/tokenizers/";
+const std::string tokenizers_folder = QUAVER_TEST_DATA "/tokenizers/";
 
 std::string hash_of(const std::vector<std::int32_t>& ids) {
   Hash hash;
@@ -20,13 +20,15 @@ std::string hash_of(const std::vector<std::int32_t>& ids) {
   return hash.hex();
 }
 
-const Json& goldens() {
-  static const Json json = parse_json(read_bytes(data + "goldens.json"), "goldens.json");
+const Json& tokenizer_goldens() {
+  static const Json json = parse_json(read_bytes(tokenizers_folder + "goldens.json"),
+                                      "goldens.json");
   return json;
 }
 
 const std::vector<std::string>& odd_lines() {
-  static const std::vector<std::string> lines = lines_of(read_bytes(data + "odd_lines.txt"));
+  static const std::vector<std::string> lines =
+      lines_of(read_bytes(tokenizers_folder + "odd_lines.txt"));
   return lines;
 }
 
@@ -58,7 +60,7 @@ void expect_common(const Tokenizer& tokenizer, const Json& golden) {
   EXPECT_EQ(hash.hex(), golden["odd_special"].get<std::string>());
   EXPECT_EQ(decoded_hash(tokenizer, rows, false), golden["decoded"].get<std::string>());
   EXPECT_EQ(decoded_hash(tokenizer, rows, true), golden["decoded_skipping"].get<std::string>());
-  const auto noise = goldens()["noise"][std::to_string(tokenizer.vocab_size())]
+  const auto noise = tokenizer_goldens()["noise"][std::to_string(tokenizer.vocab_size())]
                          .get<std::vector<std::vector<std::int32_t>>>();
   ASSERT_FALSE(noise.empty());
   EXPECT_EQ(decoded_hash(tokenizer, noise, false), golden["noise_decoded"].get<std::string>());
@@ -68,10 +70,10 @@ void expect_common(const Tokenizer& tokenizer, const Json& golden) {
 
 TEST(TokenizerGoldens, OddLines) {
   ASSERT_EQ(odd_lines().size(), 500u);
-  for (const Json& golden : goldens()["files"]) {
+  for (const Json& golden : tokenizer_goldens()["files"]) {
     const std::string file = golden["file"];
     SCOPED_TRACE(file);
-    const Tokenizer tokenizer = Tokenizer::load(data + file);
+    const Tokenizer tokenizer = Tokenizer::load(tokenizers_folder + file);
     for (std::size_t i = 0; i < odd_lines().size(); ++i) {
       const auto ids = tokenizer.encode(odd_lines()[i], false);
       const Json& expected = golden["odd"][i];
@@ -89,9 +91,10 @@ TEST(TokenizerGoldens, OddLines) {
 TEST(TokenizerGoldens, HeldoutText) {
   const std::string text = read_bytes(QUAVER_TEST_DATA "/text/heldout.txt");
   const std::vector<std::string> lines = lines_of(text);
-  for (const Json& golden : goldens()["files"]) {
+  for (const Json& golden : tokenizer_goldens()["files"]) {
     SCOPED_TRACE(golden["file"].get<std::string>());
-    const Tokenizer tokenizer = Tokenizer::load(data + golden["file"].get<std::string>());
+    const Tokenizer tokenizer =
+        Tokenizer::load(tokenizers_folder + golden["file"].get<std::string>());
     for (std::size_t begin = 0; begin < lines.size(); begin += 100) {
       Hash hash;
       for (std::size_t i = begin; i < std::min(begin + 100, lines.size()); ++i) {
@@ -106,9 +109,10 @@ TEST(TokenizerGoldens, HeldoutText) {
 
 // tokenizer.json files changed by a merge patch, for stages that the plain ones lack.
 TEST(TokenizerGoldens, Variants) {
-  for (Json golden : goldens()["variants"]) {
+  for (Json golden : tokenizer_goldens()["variants"]) {
     SCOPED_TRACE(golden["name"].get<std::string>());
-    Json document = parse_json(read_bytes(data + golden["file"].get<std::string>()), "base");
+    Json document =
+        parse_json(read_bytes(tokenizers_folder + golden["file"].get<std::string>()), "base");
     Json& patch = golden["patch"];
     for (const Json& key : patch.value("$replace", Json::array())) {
       document["model"].erase(key.get<std::string>());
@@ -130,15 +134,15 @@ TEST(TokenizerGoldens, Variants) {
 
 TEST(Tokenizer, FindsTheFileOfADirectory) {
   EXPECT_FALSE(Tokenizer::find(QUAVER_TEST_DATA "/text").has_value());
-  const auto found = Tokenizer::find(data + "llama");
+  const auto found = Tokenizer::find(tokenizers_folder + "llama");
   ASSERT_TRUE(found.has_value());
   // tokenizer.json reads "<s>" in text as the token; tokenizer.model would not.
   EXPECT_EQ(found->encode("<s>", false), std::vector<std::int32_t>{1});
-  EXPECT_THROW(Tokenizer::load(data + "llama/absent.json"), Error);
+  EXPECT_THROW(Tokenizer::load(tokenizers_folder + "llama/absent.json"), Error);
 }
 
 TEST(Tokenizer, KnowsTokensByNameAndId) {
-  const Tokenizer tokenizer = Tokenizer::load(data + "llama/tokenizer.model");
+  const Tokenizer tokenizer = Tokenizer::load(tokenizers_folder + "llama/tokenizer.model");
   EXPECT_EQ(tokenizer.vocab_size(), 8192);
   EXPECT_EQ(tokenizer.token_to_id("</s>"), 2);
   EXPECT_EQ(tokenizer.token_to_id("no such token"), std::nullopt);
@@ -150,7 +154,7 @@ TEST(Tokenizer, KnowsTokensByNameAndId) {
 }
 
 TEST(Tokenizer, ConfigSaysWhatSurroundsASentencePieceText) {
-  const std::string bytes = read_bytes(data + "llama/tokenizer.model");
+  const std::string bytes = read_bytes(tokenizers_folder + "llama/tokenizer.model");
   const auto special = [&](std::string_view config) {
     const auto tokenizer = Tokenizer::parse_sentencepiece(bytes, "model", config);
     auto ids = tokenizer.encode("a", true);
@@ -167,7 +171,7 @@ TEST(Tokenizer, ConfigSaysWhatSurroundsASentencePieceText) {
 }
 
 TEST(TextStream, NeverSplitsACharacterAndStartsAnew) {
-  const Tokenizer tokenizer = Tokenizer::load(data + "bloom/tokenizer.json");
+  const Tokenizer tokenizer = Tokenizer::load(tokenizers_folder + "bloom/tokenizer.json");
   const std::string text = "naïve 😀 你好 👨‍👩‍👧 é";
   const auto ids = tokenizer.encode(text, false);
   TextStream stream(tokenizer, false);
@@ -186,7 +190,7 @@ TEST(TextStream, NeverSplitsACharacterAndStartsAnew) {
 }
 
 TEST(Tokenizer, ThreadsShareOneTokenizer) {
-  const Tokenizer tokenizer = Tokenizer::load(data + "llama/tokenizer.json");
+  const Tokenizer tokenizer = Tokenizer::load(tokenizers_folder + "llama/tokenizer.json");
   std::vector<std::string> expected;
   for (const std::string& line : odd_lines()) {
     expected.push_back(hash_of(tokenizer.encode(line, true)));

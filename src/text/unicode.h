@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "text/utf8.h"
+
 namespace quaver::tokens {
 
 enum CharacterClass : std::uint16_t {
@@ -27,6 +29,11 @@ enum CharacterClass : std::uint16_t {
 
 // The bits of CharacterClass that hold for `value`; 0 above U+10FFFF.
 std::uint16_t classes_of(char32_t value);
+// Those of the character that starts at text[at], in valid text.
+inline std::uint16_t classes_at(std::string_view text, std::size_t at) {
+  int length;
+  return classes_of(valid_code_point(text.data() + at, length));
+}
 
 // Appends the lower case of `value`, which may be two characters.
 void append_lower(std::string& out, char32_t value);

@@ -8,6 +8,7 @@
 
 namespace quaver::tokens {
 
+constexpr std::string_view space_mark = "▁";                        // U+2581, SentencePiece's space
 constexpr std::string_view replacement_character = "\xEF\xBF\xBD";  // U+FFFD
 
 struct CodePoint {
@@ -45,6 +46,13 @@ inline char32_t valid_code_point(const char* at, int& length) {
 inline int character_length(char lead) {
   const auto byte = static_cast<unsigned char>(lead);
   return byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
+}
+
+// Start of the last character before byte `end` > 0, in valid text.
+inline std::size_t character_before(std::string_view text, std::size_t end) {
+  do --end;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80);
+  return end;
 }
 
 void append_code_point(std::string& out, char32_t value);

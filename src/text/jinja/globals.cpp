@@ -128,7 +128,7 @@ Value make_joiner(Call& call) {
       std::shared_ptr<Object>(std::make_shared<Joiner>(call.given(0) ? call.string(0) : ", ")));
 }
 
-constexpr Row rows[] = {
+constexpr Row global_rows[] = {
     {"range", -1, {}, range},
     {"dict", -1, {}, [](Call& call) { return make_dict(dict_of(call)); }},
     {"namespace", -1, {}, make_namespace},
@@ -142,7 +142,7 @@ constexpr Row rows[] = {
 }  // namespace
 
 const Row* find_global(std::string_view name) {
-  for (const Row& row : rows) {
+  for (const Row& row : global_rows) {
     if (row.name == name) return &row;
   }
   return nullptr;

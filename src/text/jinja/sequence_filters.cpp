@@ -345,7 +345,7 @@ Value select(Call& call) {
   return Value::iterator(std::move(out));
 }
 
-constexpr Row rows[] = {
+constexpr Row sequence_filter_rows[] = {
     {"sort", 0, {"reverse", "case_sensitive", "attribute"}, sort},
     {"dictsort", 0, {"case_sensitive", "by", "reverse"}, dictsort},
     {"unique", 0, {"case_sensitive", "attribute"}, unique},
@@ -376,7 +376,7 @@ constexpr Row rows[] = {
 
 }  // namespace
 
-std::span<const Row> sequence_filters() { return rows; }
+std::span<const Row> sequence_filters() { return sequence_filter_rows; }
 
 const Row* find_filter(std::string_view name) {
   for (const std::span<const Row> table : {text_filters(), sequence_filters()}) {

@@ -116,13 +116,6 @@ std::string changed_ascii(std::string_view text, char first, char last) {
   return out;
 }
 
-// Start of the last character before byte `end`.
-std::size_t character_before(std::string_view text, std::size_t end) {
-  do --end;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80);
-  return end;
-}
-
 char32_t point_at(std::string_view text, std::size_t at) {
   int length = 0;
   return valid_code_point(text.data() + at, length);
@@ -202,7 +195,7 @@ std::string_view stripped(std::string_view text, Side side, std::optional<std::s
     text.remove_prefix(length);
   }
   while (side != Side::left && !text.empty()) {
-    const std::size_t last = character_before(text, text.size());
+    const std::size_t last = tokens::character_before(text, text.size());
     if (!goes(text.substr(last))) break;
     text = text.substr(0, last);
   }
@@ -386,8 +379,8 @@ std::vector<std::string> split_right(std::string_view text,
     text = stripped(text, Side::right);
     while (!text.empty()) {
       std::size_t begin = text.size();
-      while (!full() && begin > 0 && !is_space(point_at(text, character_before(text, begin))))
-        begin = character_before(text, begin);
+      while (!full() && begin > 0 && !is_space(point_at(text, tokens::character_before(text, begin))))
+        begin = tokens::character_before(text, begin);
       if (full()) begin = 0;
       parts.emplace_back(text.substr(begin));
       text = stripped(text.substr(0, begin), Side::right);

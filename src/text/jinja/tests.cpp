@@ -11,7 +11,7 @@ namespace {
 
 Value answer(bool holds) { return Value(holds); }
 
-std::string shown(Call& call) { return to_text(call.input, call.budget); }
+std::string input_text(Call& call) { return to_text(call.input, call.budget); }
 
 Value remainder(Call& call, const Value& divisor) {
   return arithmetic("%", call.input, divisor, call.budget);
@@ -26,7 +26,7 @@ bool same(const Value& a, const Value& b) {
   return a.identity() ? a.identity() == b.identity() || (a.text() && equal(a, b)) : equal(a, b);
 }
 
-constexpr Row rows[] = {
+constexpr Row test_rows[] = {
     {"odd",
      0,
      {},
@@ -80,8 +80,8 @@ constexpr Row rows[] = {
      {},
      [](Call& call) { return answer(call.input.text() && call.input.text()->markup); }},
     {"sameas", 1, {"other"}, [](Call& call) { return answer(same(call.input, call.argument(0))); }},
-    {"lower", 0, {}, [](Call& call) { return answer(is_lower_text(shown(call))); }},
-    {"upper", 0, {}, [](Call& call) { return answer(is_upper_text(shown(call))); }},
+    {"lower", 0, {}, [](Call& call) { return answer(is_lower_text(input_text(call))); }},
+    {"upper", 0, {}, [](Call& call) { return answer(is_upper_text(input_text(call))); }},
     {"filter",
      0,
      {},
@@ -137,7 +137,7 @@ const Row* find_test(std::string_view name) {
   for (const Alias& alias : aliases) {
     if (alias.name == name) name = alias.row;
   }
-  for (const Row& row : rows) {
+  for (const Row& row : test_rows) {
     if (row.name == name) return &row;
   }
   return nullptr;

@@ -380,7 +380,7 @@ Value to_json(Call& call) {
   return Value::text(json_text(call.input, style, call.budget));
 }
 
-constexpr Row rows[] = {
+constexpr Row text_filter_rows[] = {
     {"upper", 0, {}, changed<upper>},
     {"lower", 0, {}, changed<lower>},
     {"title", 0, {}, changed<title_words>},
@@ -416,6 +416,6 @@ constexpr Row rows[] = {
 
 }  // namespace
 
-std::span<const Row> text_filters() { return rows; }
+std::span<const Row> text_filters() { return text_filter_rows; }
 
 }  // namespace quaver::jinja
