@@ -50,9 +50,22 @@ foreach(library ${libraries})
 endforeach()
 list(JOIN QUAVER_PC_LIBS " " QUAVER_PC_LIBS)
 
+# For programs with model families of their own: the headers of the layers that a family sees.
+add_library(quaver_extend INTERFACE)
+add_library(quaver::extend ALIAS quaver_extend)
+set_target_properties(quaver_extend PROPERTIES EXPORT_NAME extend)
+set(extend_directory ${CMAKE_INSTALL_INCLUDEDIR}/quaver/extend/internal)
+target_include_directories(quaver_extend INTERFACE
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<INSTALL_INTERFACE:${extend_directory}>)
+target_link_libraries(quaver_extend INTERFACE quaver_library nlohmann_json::nlohmann_json)
+foreach(layer core formats kernels ops nn models)
+  install(DIRECTORY src/${layer} DESTINATION ${extend_directory} FILES_MATCHING PATTERN "*.h"
+    PATTERN "*_test.h" EXCLUDE)
+endforeach()
+
 set(package_directory ${CMAKE_INSTALL_LIBDIR}/cmake/quaver)
 install(TARGETS quaver_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-install(TARGETS quaver_library EXPORT quaverTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS quaver_library quaver_extend EXPORT quaverTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY include/quaver DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT quaverTargets NAMESPACE quaver:: DESTINATION ${package_directory})
 
@@ -66,4 +79,6 @@ string(REGEX REPLACE "/$" "" QUAVER_PC_PREFIX ${QUAVER_PC_PREFIX})
 configure_file(cmake/quaver.pc.in ${PROJECT_BINARY_DIR}/quaver.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/quaverConfig.cmake ${PROJECT_BINARY_DIR}/quaverConfigVersion.cmake
   DESTINATION ${package_directory})
-install(FILES ${PROJECT_BINARY_DIR}/quaver.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+configure_file(cmake/quaver-extend.pc.in ${PROJECT_BINARY_DIR}/quaver-extend.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/quaver.pc ${PROJECT_BINARY_DIR}/quaver-extend.pc
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

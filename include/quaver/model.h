@@ -11,12 +11,9 @@
 
 #include "quaver/evaluate.h"
 #include "quaver/generate.h"
+#include "quaver/load.h"
 
 namespace quaver {
-
-struct LoadOptions {
-  std::string device = "cpu";
-};
 
 // Called after each token with the text that became final, perhaps none; return false to stop.
 using TextSink = std::function<bool(std::string_view piece)>;

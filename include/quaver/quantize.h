@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "quaver/load.h"
+
 namespace quaver {
 
 // Every field stands once in visit(): flags, --config files, help and bindings follow from it.
@@ -91,8 +93,10 @@ struct QuantizeProgress {
 
 // Quantizes the checkpoint directory `model` into the new directory `out` (built as OUT.partial,
 // verified, renamed). Throws Error. `progress` may be empty; it is called on the calling thread.
+// An arch file goes along into `out` as quaver_arch.json.
 QuantizeReport quantize(const std::string& model, const std::string& out,
                         const QuantizeOptions& options,
-                        const std::function<void(const QuantizeProgress&)>& progress = {});
+                        const std::function<void(const QuantizeProgress&)>& progress = {},
+                        const LoadOptions& load = {});
 
 }  // namespace quaver

@@ -3,6 +3,7 @@
 #include "quaver/error.h"
 #include "quaver/evaluate.h"
 #include "quaver/generate.h"
+#include "quaver/load.h"
 #include "quaver/model.h"
 #include "quaver/quantize.h"
 

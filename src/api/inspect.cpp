@@ -99,7 +99,7 @@ std::int64_t count_weight_files(const TensorSource& source) {
 }  // namespace
 
 Json inspect_model(const std::string& directory, const InspectOptions& options) {
-  const Checkpoint checkpoint = open_model(directory);
+  const Checkpoint checkpoint = open_model(directory, {.file = options.arch_file});
   const std::unique_ptr<Decoder> decoder = load_decoder(checkpoint);
   Surveyor surveyor(options.kernels);
   decoder->visit(surveyor);

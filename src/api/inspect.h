@@ -8,6 +8,7 @@ namespace quaver {
 
 struct InspectOptions {
   bool tensors = false, kernels = false;
+  std::string arch_file;  // LoadOptions::arch_file
 };
 
 // {"model", "architecture", "model_type", "shape": {"layers", "hidden", "heads", "kv_heads",

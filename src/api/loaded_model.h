@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "core/json.h"
+#include "models/arch_file.h"
 #include "models/decoder.h"
 #include "quaver/model.h"
 #include "text/tokenizer.h"
@@ -14,6 +15,7 @@ namespace quaver {
 
 struct Model::Impl {
   std::filesystem::path directory;
+  LoadOptions load;
   std::unique_ptr<Decoder> decoder;
   Json generation_config;  // null: none
 
@@ -26,6 +28,10 @@ struct Model::Impl {
   mutable std::once_flag once_;
   mutable std::optional<Tokenizer> tokenizer_;
 };
+
+inline ArchSearch search_of(const LoadOptions& load) {
+  return {.own = load.archs, .file = load.arch_file};
+}
 
 // Refuses every device that this build does not know.
 void check_device(const std::string& device);

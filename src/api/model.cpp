@@ -49,7 +49,8 @@ Model Model::load(const std::string& directory, const LoadOptions& options) {
   check_device(options.device);
   auto impl = std::make_unique<Impl>();
   impl->directory = directory;
-  impl->decoder = load_decoder(open_model(directory));
+  impl->load = options;
+  impl->decoder = load_decoder(open_model(directory, search_of(options)));
   impl->generation_config = read_generation_config(directory);
   return Model(std::move(impl));
 }

@@ -114,7 +114,8 @@ int run_bench(const Command& self, std::span<const std::string> arguments) {
   BenchOptions options;
   PrecisionOptions precision{.exact = false};
   CommonOptions common;
-  const auto words = begin(self, arguments, 0, 1, common, options, precision);
+  ModelOptions source;
+  const auto words = begin(self, arguments, 0, 1, common, source, options, precision);
   if (!words) return 0;
   if (common.json) options.format = "json";
   ensure(options.format == "md" || options.format == "csv" || options.format == "json", "-o: got '",
@@ -130,7 +131,7 @@ int run_bench(const Command& self, std::span<const std::string> arguments) {
   if (options.kernels) return bench_kernels(options, threads);
   ensure(words->size() == 1, "bench needs a MODEL, or --kernels");
   check_model_path((*words)[0]);
-  const Model model = Model::load((*words)[0]);
+  const Model model = Model::load((*words)[0], source.load());
   Progress progress(common);
   Json results = Json::array();
   const auto add = [&](const BenchCase& what) {

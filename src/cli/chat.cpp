@@ -254,10 +254,11 @@ int run(const cli::Command& self, std::span<const std::string> arguments) {
   ChatOptions chat_options;
   PrecisionOptions precision{.exact = false};
   CommonOptions common;
-  const auto words = begin(self, arguments, 1, 1, common, chat_options, options, precision);
+  ModelOptions source;
+  const auto words = begin(self, arguments, 1, 1, common, source, chat_options, options, precision);
   if (!words) return 0;
   check_model_path((*words)[0]);
-  const Model model = Model::load((*words)[0]);
+  const Model model = Model::load((*words)[0], source.load());
   model.check_chat();
   Chat chat(model, options, chat_options, common);
   chat.run();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/options.h"
+#include "quaver/load.h"
 
 namespace quaver::cli {
 
@@ -43,6 +44,19 @@ struct CommonOptions {
           "FILE");
     field("events", events, "write progress as JSON lines to this file", "FILE");
   }
+};
+
+// For commands that read a model.
+struct ModelOptions {
+  std::string arch_file;
+
+  void visit(auto&& field) {
+    field("arch-file", arch_file,
+          "a JSON file that describes MODEL as a known family under other names; default: "
+          "quaver_arch.json in MODEL",
+          "FILE");
+  }
+  LoadOptions load() const { return {.arch_file = arch_file}; }
 };
 
 // For commands that run a model.

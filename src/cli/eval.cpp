@@ -36,13 +36,14 @@ int run_eval(const Command& self, std::span<const std::string> arguments) {
   EvaluateOptions options;
   PrecisionOptions precision;
   CommonOptions common;
-  const auto words = begin(self, arguments, 1, 1, common, options, precision);
+  ModelOptions source;
+  const auto words = begin(self, arguments, 1, 1, common, source, options, precision);
   if (!words) return 0;
   check_model_path((*words)[0]);
   if (!options.against.empty()) check_model_path(options.against);
   if (!options.text.empty()) check_input_file(options.text);
   catch_interrupts();
-  const Model model = Model::load((*words)[0]);
+  const Model model = Model::load((*words)[0], source.load());
   Progress progress(common);
   const EvaluateResult result = model.evaluate(options, [&](const EvaluateProgress& p) {
     progress.step(

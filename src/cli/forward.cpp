@@ -26,13 +26,14 @@ int run_forward(const Command& self, std::span<const std::string> arguments) {
   FileOptions files;
   PrecisionOptions precision;
   CommonOptions common;
-  const auto words = begin(self, arguments, 1, 1, common, files, precision);
+  ModelOptions source;
+  const auto words = begin(self, arguments, 1, 1, common, source, files, precision);
   if (!words) return 0;
   ensure(!files.ids.empty(), "--ids: needed, a .json or .safetensors file of token ids");
   ensure(!files.out.empty(), "--out: needed, the .safetensors file to write");
   check_model_path((*words)[0]);
   check_input_file(files.ids);
-  const Model model = Model::load((*words)[0]);
+  const Model model = Model::load((*words)[0], source.load());
   const ForwardSummary s = forward_file(model, files.ids, files.out, files.hidden);
   if (common.json)
     print_json({{"out", files.out},

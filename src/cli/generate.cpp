@@ -87,7 +87,8 @@ int run_generate(const Command& self, std::span<const std::string> arguments) {
   InputOptions input;
   PrecisionOptions precision{.exact = false};
   CommonOptions common;
-  const auto words = begin(self, arguments, 1, 2, common, input, options, precision);
+  ModelOptions source;
+  const auto words = begin(self, arguments, 1, 2, common, source, input, options, precision);
   if (!words) return 0;
   const int sources =
       int{words->size() == 2} + int{!input.prompt_file.empty()} + int{!input.ids.empty()};
@@ -95,7 +96,7 @@ int run_generate(const Command& self, std::span<const std::string> arguments) {
          " of them");
   check_model_path((*words)[0]);
   if (!input.ids.empty()) check_input_file(input.ids);
-  const Model model = Model::load((*words)[0]);
+  const Model model = Model::load((*words)[0], source.load());
   if (!input.ids.empty()) {
     const IdLists ids = read_ids(input.ids);
     return generate_batch(model, ids.lists, ids.nested, options, common);

@@ -69,11 +69,13 @@ std::string head(const Json& r) {
 int run_inspect(const Command& self, std::span<const std::string> arguments) {
   DetailOptions details;
   CommonOptions common;
-  const auto words = begin(self, arguments, 1, 1, common, details);
+  ModelOptions source;
+  const auto words = begin(self, arguments, 1, 1, common, source, details);
   if (!words) return 0;
   check_model_path((*words)[0]);
-  const Json report =
-      inspect_model((*words)[0], {.tensors = details.tensors, .kernels = details.kernels});
+  const Json report = inspect_model(
+      (*words)[0],
+      {.tensors = details.tensors, .kernels = details.kernels, .arch_file = source.arch_file});
   if (common.json) {
     print_json(report);
     return 0;

@@ -89,7 +89,8 @@ int run_quantize(const Command& self, std::span<const std::string> arguments) {
   QuantizeOptions options;
   PrecisionOptions precision;
   CommonOptions common;
-  const auto words = begin(self, arguments, 2, 2, common, options, precision);
+  ModelOptions source;
+  const auto words = begin(self, arguments, 2, 2, common, source, options, precision);
   if (!words) return 0;
   check_model_path((*words)[0]);
   if (!options.calibration.empty()) check_input_file(options.calibration);
@@ -97,7 +98,7 @@ int run_quantize(const Command& self, std::span<const std::string> arguments) {
   Progress progress(common);
   QuantizeReport report;
   try {
-    report = quaver::quantize((*words)[0], (*words)[1], options, [&](const QuantizeProgress& p) {
+    const auto show = [&](const QuantizeProgress& p) {
       Json event{{"event", p.stage}, {"done", p.done}, {"total", p.total}};
       if (!p.module.empty()) event["module"] = p.module, event["error"] = p.error;
       if (p.left >= 0) event["left"] = p.left;
@@ -105,7 +106,8 @@ int run_quantize(const Command& self, std::span<const std::string> arguments) {
       if (!p.module.empty()) what += "  " + p.module + "  error " + fixed(p.error, 5);
       progress.step(what, p.done, p.total, p.left, std::move(event));
       stop_if_interrupted();
-    });
+    };
+    report = quaver::quantize((*words)[0], (*words)[1], options, show, source.load());
   } catch (const Error& error) {
     progress.clear();
     progress.event({{"event", "error"}, {"message", error.what()}});

@@ -309,14 +309,20 @@ void complete_names(Checkpoint& c) {
 
 }  // namespace
 
-Checkpoint open_model(const std::filesystem::path& directory) {
+Checkpoint open_model(const std::filesystem::path& directory, const ArchSearch& search) {
   Checkpoint c{.directory = directory};
   c.config = read_config(directory);
-  c.arch = &find_arch(c.config);
-  c.model = c.arch->config(c.config);
+  ArchSearch complete = search;
+  if (search.file.empty() && std::filesystem::is_regular_file(directory / arch_file_name))
+    complete.file = directory / arch_file_name;
+  FoundArch found = find_model(c.config, complete);
+  c.arch = found.arch;
+  c.model = std::move(found.config);
+  if (c.model.arch_file) c.arch_file = complete.file;
   c.quantization = read_quantization(directory, c.config);
   c.source = open_checkpoint(directory);
   complete_names(c);
+  if (c.model.arch_file) c.model.arch_file->check(c.model);
   check_names(c);
   return c;
 }

@@ -7,6 +7,7 @@
 
 #include "core/json.h"
 #include "io/checkpoint.h"
+#include "models/arch_file.h"
 #include "models/decoder.h"
 
 namespace quaver {
@@ -17,14 +18,16 @@ struct Checkpoint {
   Json config;        // config.json
   Json quantization;  // its quantization_config (or quantize_config.json); null if dense
   const Arch* arch = nullptr;
+  std::filesystem::path arch_file;  // that describes it; empty: none
   Config model;
   std::unique_ptr<TensorSource> source;
   std::vector<std::string> ignored;  // tensors present that nothing needs (known buffers)
 };
 
 // Opens and checks: every tensor the model needs is there with the right shape (all problems in one
-// error), nothing else but known buffers.
-Checkpoint open_model(const std::filesystem::path& directory);
+// error), nothing else but known buffers. Where `search` names no arch file, one that lies in the
+// directory as quaver_arch.json counts.
+Checkpoint open_model(const std::filesystem::path& directory, const ArchSearch& search = {});
 
 // Fills the parameters that `visit` shows under `prefix` from the checkpoint. Norms, biases and
 // tables that ops read in f32 are converted; linear weights stay as stored (mapped where possible).

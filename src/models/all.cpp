@@ -31,7 +31,7 @@ static constexpr const Arch* all[] = {QUAVER_FAMILIES(ADDRESS)};
 
 std::span<const Arch* const> archs() { return all; }
 
-const Arch& find_arch(const Json& config_json) {
+const Arch& find_arch(const Json& config_json, std::span<const Arch* const> own) {
   ensure_file(config_json.is_object(), config_file, ": expected an object");
   std::string wanted;
   if (const auto it = config_json.find("architectures");
@@ -39,13 +39,15 @@ const Arch& find_arch(const Json& config_json) {
     wanted = it->front().get<std::string>();
   const std::string type = json_string(config_json, "model_type", config_file, "");
   std::string known;
-  for (const Arch* arch : all) {
+  std::vector<const Arch*> rows(own.begin(), own.end());
+  rows.insert(rows.end(), std::begin(all), std::end(all));
+  for (const Arch* arch : rows) {
     if (wanted.empty() ? arch->model_type == type : arch->name == wanted || arch->alias == wanted)
       return *arch;
     known += text(known.empty() ? "" : ", ", arch->name);
   }
   fail(Fault::unsupported, config_file, ": unknown architecture '", wanted.empty() ? type : wanted,
-       "'; known: ", known);
+       "'; known: ", known, ". --arch-file declares a relative of one of them.");
 }
 
 }  // namespace quaver

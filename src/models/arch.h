@@ -12,14 +12,17 @@
 
 namespace quaver {
 
+class ArchFile;
+
 // The numbers nearly every decoder has. What only one family has, its own file reads from `json`.
 struct Config {
   std::int64_t hidden = 0, intermediate = 0, layers = 0, vocab = 0;
   std::int64_t heads = 0, kv_heads = 0, head_dim = 0;
   std::int64_t max_positions = 0;  // 0: no limit known
   float norm_eps = 1e-5f;
-  bool tied_head = false;  // the head is the embedding table
-  Json json;               // config.json, whole
+  bool tied_head = false;                     // the head is the embedding table
+  Json json;                                  // config.json, whole
+  std::shared_ptr<const ArchFile> arch_file;  // that described the model; null: none did
 };
 
 // Whether the way a token is rotated depends on how many are computed together (dynamic, longrope
@@ -47,8 +50,9 @@ struct Arch {
 // all.cpp holds the table.
 
 std::span<const Arch* const> archs();
-// By architectures[0], else by model_type. Throws Error(unsupported), listing the known ones.
-const Arch& find_arch(const Json& config_json);
+// By architectures[0], else by model_type, among `own` and then in the table. Throws
+// Error(unsupported), listing the known ones.
+const Arch& find_arch(const Json& config_json, std::span<const Arch* const> own = {});
 
 // --- For the families' own config functions ----------------------------------------------------
 inline constexpr std::string_view config_file = "config.json";

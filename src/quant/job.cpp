@@ -76,6 +76,8 @@ Json describe_job(const Checkpoint& checkpoint, std::uint64_t weights,
   std::uint64_t ids = 0;
   for (const auto& window : calibration.windows)
     ids = digest(std::as_bytes(std::span(window)), ids);
+  // Only where there is one, so that jobs of other models stay what they were.
+  if (!checkpoint.arch_file.empty()) tensors += read_file(checkpoint.arch_file, 1 << 20);
   return {{"quaver", QUAVER_VERSION},
           {"options", chosen},
           {"model",
@@ -103,8 +105,8 @@ Json report_json(const QuantizeReport& report) {
           {"modules", std::move(modules)}};
 }
 
-std::optional<QuantizeReport> finished_report(const fs::path& out, const Json& job,
-                                              bool overwrite) {
+std::optional<QuantizeReport> finished_report(const fs::path& out, const Json& job, bool overwrite,
+                                              std::span<const Arch* const> own_archs) {
   if (!fs::exists(fs::symlink_status(out))) return std::nullopt;
   if (overwrite) {
     // Only what quaver made may be replaced: OUT could be anybody's directory.
@@ -116,7 +118,7 @@ std::optional<QuantizeReport> finished_report(const fs::path& out, const Json& j
   const Json found = json_if_readable(out / report_file);
   ensure(found.is_object() && found.contains("job") && found["job"] == job, out.string(),
          " exists and is not this job's output; --overwrite replaces it, or choose another OUT");
-  open_model(out);  // throws if it is not whole any more
+  open_model(out, {.own = own_archs});  // throws if it is not whole any more
   return read_report(found, out.string());
 }
 

@@ -23,7 +23,8 @@ Json report_json(const QuantizeReport& report);
 // The report of a whole OUT that the same job made. Throws Error(bad_argument) where OUT is
 // anything else, unless it may be overwritten.
 std::optional<QuantizeReport> finished_report(const std::filesystem::path& out, const Json& job,
-                                              bool overwrite);
+                                              bool overwrite,
+                                              std::span<const Arch* const> own_archs = {});
 
 // Makes the empty OUT.partial for this job, dropping what an earlier try of the same job left.
 // Throws Error(bad_argument) where it belongs to another one, unless that may be dropped.

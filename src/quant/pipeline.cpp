@@ -54,8 +54,10 @@ class KeptBuffers {
 class Pipeline {
  public:
   Pipeline(const Checkpoint& checkpoint, const Plan& plan, const QuantizeOptions& options,
-           const std::function<void(const QuantizeProgress&)>& progress, Clock::time_point start)
+           const std::function<void(const QuantizeProgress&)>& progress, Clock::time_point start,
+           std::span<const Arch* const> own_archs)
       : checkpoint_(checkpoint),
+        own_archs_(own_archs),
         plan_(plan),
         options_(options),
         progress_(progress),
@@ -225,11 +227,14 @@ class Pipeline {
     config["quantization_config"] = description;
     write_file_atomically(partial / "config.json", config.dump(2) + "\n");
     write_file_atomically(partial / "quantize_config.json", description.dump(2) + "\n");
+    if (!checkpoint_.arch_file.empty())
+      write_file_atomically(partial / arch_file_name, read_file(checkpoint_.arch_file, 1 << 20));
   }
 
   // Reads the output as any reader would, and compares it with what was meant.
   void verify(const fs::path& partial) const {
-    const Checkpoint made = open_model(partial);
+    // By the copy of the arch file, if there is one.
+    const Checkpoint made = open_model(partial, {.own = own_archs_});
     for (const auto& [name, wanted] : digests_) {
       const Tensor t = made.source->read(name);
       if (digest({t.host(), t.bytes()}) != wanted)
@@ -246,6 +251,7 @@ class Pipeline {
   }
 
   const Checkpoint& checkpoint_;
+  const std::span<const Arch* const> own_archs_;
   const Plan& plan_;
   const QuantizeOptions& options_;
   const std::function<void(const QuantizeProgress&)>& progress_;
@@ -265,12 +271,13 @@ class Pipeline {
 
 QuantizeReport quantize_checkpoint(const std::string& model, const std::string& out,
                                    const QuantizeOptions& options,
-                                   const std::function<void(const QuantizeProgress&)>& progress) {
+                                   const std::function<void(const QuantizeProgress&)>& progress,
+                                   const ArchSearch& search) {
   const auto start = Clock::now();
   ensure(!out.empty(), "OUT is empty; expected the directory to write");
   fs::path target = fs::path(out).lexically_normal();
   if (!target.has_filename()) target = target.parent_path();
-  const Checkpoint checkpoint = open_model(model);
+  const Checkpoint checkpoint = open_model(model, search);
   const Plan plan = make_plan(checkpoint, options);
   std::error_code ignored;
   const fs::path source = fs::weakly_canonical(model, ignored);
@@ -281,11 +288,11 @@ QuantizeReport quantize_checkpoint(const std::string& model, const std::string& 
   Calibration calibration;
   if (plan.method->needs.hessian) calibration = read_calibration(options, model, checkpoint.model);
   const Json job = describe_job(checkpoint, weights, options, calibration);
-  if (auto done = finished_report(target, job, options.overwrite)) return *done;
+  if (auto done = finished_report(target, job, options.overwrite, search.own)) return *done;
   if (!calibration.remark.empty()) log(LogLevel::warning, calibration.remark);
   const fs::path partial = start_partial(target, job, options.overwrite);
   const KeptBuffers kept;
-  Pipeline pipeline(checkpoint, plan, options, progress, start);
+  Pipeline pipeline(checkpoint, plan, options, progress, start, search.own);
   QuantizeReport report = pipeline.run(calibration, partial, job, out);
   publish(partial, target);
   return report;

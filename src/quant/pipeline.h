@@ -1,5 +1,6 @@
 #pragma once
 // Checkpoint in, quantized checkpoint out.
+#include "models/arch_file.h"
 #include "quaver/quantize.h"
 
 namespace quaver {
@@ -8,6 +9,7 @@ namespace quaver {
 // states of the calibration tokens.
 QuantizeReport quantize_checkpoint(
     const std::string& model, const std::string& out, const QuantizeOptions& options,
-    const std::function<void(const QuantizeProgress&)>& progress = {});
+    const std::function<void(const QuantizeProgress&)>& progress = {},
+    const ArchSearch& search = {});
 
 }  // namespace quaver

@@ -21,8 +21,8 @@ std::string hash_of(const std::vector<std::int32_t>& ids) {
 }
 
 const Json& tokenizer_goldens() {
-  static const Json json = parse_json(read_bytes(tokenizers_folder + "goldens.json"),
-                                      "goldens.json");
+  static const Json json =
+      parse_json(read_bytes(tokenizers_folder + "goldens.json"), "goldens.json");
   return json;
 }
 

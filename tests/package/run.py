@@ -28,6 +28,9 @@ def main():
         run("cmake", "--build", f"{top}/build")
         by_cmake = run(f"{top}/build/package_test", model)
 
+        llama = here.parent / "data/fixtures/llama"
+        print(run(f"{top}/build/own_family", str(llama)), end="")
+
         found = list(pathlib.Path(prefix).glob("lib/**/pkgconfig/quaver.pc"))
         assert len(found) == 1, found
         environment = {**os.environ, "PKG_CONFIG_PATH": str(found[0].parent)}
@@ -35,13 +38,19 @@ def main():
         run(compiler, "-std=c++20", "-o", f"{top}/by_pc", str(here / "main.cpp"), *flags)
         by_pkg_config = run(f"{top}/by_pc", model)
         assert by_cmake == by_pkg_config, (by_cmake, by_pkg_config)
+        flags = run("pkg-config", "--cflags", "--libs", "quaver-extend",
+                    env=environment).split()
+        run(compiler, "-std=c++20", "-fsyntax-only", str(here / "own_family.cpp"),
+            *(flag for flag in flags if flag.startswith(("-I", "-D"))))
         print(by_cmake, end="")
 
-        headers = sorted(pathlib.Path(f"{prefix}/include/quaver").rglob("*.h"))
+        public = pathlib.Path(f"{prefix}/include/quaver")
+        headers = sorted([*public.glob("*.h"), *(public / "extend").glob("*.h")])
         assert headers
         for header in headers:
             run(compiler, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror",
-                f"-I{prefix}/include", "-include", str(header), "-x", "c++", os.devnull)
+                f"-I{prefix}/include",
+                f"-I{public}/extend/internal", "-include", str(header), "-x", "c++", os.devnull)
 
 
 if __name__ == "__main__":

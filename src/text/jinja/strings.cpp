@@ -379,7 +379,8 @@ std::vector<std::string> split_right(std::string_view text,
     text = stripped(text, Side::right);
     while (!text.empty()) {
       std::size_t begin = text.size();
-      while (!full() && begin > 0 && !is_space(point_at(text, tokens::character_before(text, begin))))
+      while (!full() && begin > 0 &&
+             !is_space(point_at(text, tokens::character_before(text, begin))))
         begin = tokens::character_before(text, begin);
       if (full()) begin = 0;
       parts.emplace_back(text.substr(begin));
