@@ -35,6 +35,7 @@ ISA_INCLUDES = re.compile(r'#include (<(immintrin|arm_neon|stdint)\.h>|"kernels/
 TABLES = {
     "cli": r"constinit const Command (\w+) =",
     "formats": r"constinit const Format (\w+) =",
+    "io/encodings": r"constinit const Encoding (\w+) =",
     "io/dialects": r"constinit const Dialect (\w+) =",
     "models": r"constinit const Arch (\w+) =",
     "quant": r"constinit const Method (\w+) =",

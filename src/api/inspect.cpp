@@ -132,6 +132,7 @@ Json inspect_model(const std::string& directory, const InspectOptions& options) 
               {"weight_files", count_weight_files(*checkpoint.source)},
               {"bits_per_weight", bits_per_weight(surveyor.modules, checkpoint.arch->blocks)},
               {"quantization", quantization_json(checkpoint.quantization)},
+              {"stored_as", checkpoint.encoding.empty() ? Json() : Json(checkpoint.encoding)},
               {"modules", std::move(surveyor.modules)},
               {"tokenizer", tokenizer_json(directory)}};
   if (options.tensors) report["tensors"] = std::move(tensors);

@@ -13,7 +13,8 @@ struct InspectOptions {
 
 // {"model", "architecture", "model_type", "shape": {"layers", "hidden", "heads", "kv_heads",
 // "vocabulary", "context"}, "parameters", "weight_bytes", "weight_files", "bits_per_weight",
-// "quantization": {"method", "format", "bits", "group_size"} | null, "modules": [{"name", "shape",
+// "quantization": {"method", "format", "bits", "group_size"} | null, "stored_as": "fp8", "mxfp4" or
+// null where plain weights are not encoded, "modules": [{"name", "shape",
 // "form", "bits", "group_size", "bytes"}], "tokenizer": {"file", "vocabulary"} | null}; with
 // `tensors` also "tensors": [{"name", "dtype", "shape", "bytes"}]; with `kernels` modules have
 // "kernel_many" and "kernel_one" too. Throws Error as loading the model does.

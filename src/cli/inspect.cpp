@@ -60,6 +60,8 @@ std::string head(const Json& r) {
                           ? "none"
                           : text(word(q.at("method")), ", layout ", word(q.at("format")), ", ",
                                  word(q.at("bits")), " bits, group ", word(q.at("group_size"))));
+  if (!r.at("stored_as").is_null())
+    row("stored as", text(word(r.at("stored_as")), ", computed with as floats"));
   const Json& t = r.at("tokenizer");
   row("tokenizer",
       t.is_null() ? "none" : text(word(t.at("file")), ", vocabulary ", word(t.at("vocabulary"))));

@@ -49,7 +49,7 @@ constexpr std::string_view functions[] = {rebuild_v1, rebuild_v2, rebuild_v3, pa
 constexpr std::string_view wrappers[] = {"state_dict", "model_state_dict", "model", "module"};
 constexpr std::size_t most_keys_shown = 5;
 constexpr std::size_t longest_name = 4096;
-constexpr int max_rank = 6;
+constexpr int most_dimensions = 6;
 
 // torch.save before 1.6 begins with a pickle of 0x1950a86a20f9469cfc6c.
 constexpr std::string_view legacy_magic("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.",
@@ -276,10 +276,10 @@ void TorchObject::set_shape(TorchTensor& tensor, const PickleValue& dims,
   const std::string what = text("the shape of tensor ", printable(tensor.name));
   expect(dims, PickleKind::tuple, what);
   expect(strides, PickleKind::tuple, what);
-  ensure_file(dims.items.size() == strides.items.size() && dims.items.size() <= max_rank, where_,
-              ": ", what, " has ", dims.items.size(), " dimensions and ", strides.items.size(),
-              " strides, expected as many, at most ", max_rank);
-  std::array<std::int64_t, max_rank> shape{};
+  ensure_file(dims.items.size() == strides.items.size() && dims.items.size() <= most_dimensions,
+              where_, ": ", what, " has ", dims.items.size(), " dimensions and ",
+              strides.items.size(), " strides, expected as many, at most ", most_dimensions);
+  std::array<std::int64_t, most_dimensions> shape{};
   for (std::size_t i = 0; i < dims.items.size(); ++i) {
     shape[i] = expect(item(dims, i), PickleKind::integer, what).number;
     tensor.strides[i] = expect(item(strides, i), PickleKind::integer, what).number;

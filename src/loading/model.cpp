@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/threads.h"
 #include "io/dialect.h"
+#include "io/encoding.h"
 #include "io/hf_directory.h"
 #include "loading/prefixed_source.h"
 
@@ -321,6 +322,10 @@ Checkpoint open_model(const std::filesystem::path& directory, const ArchSearch& 
   if (c.model.arch_file) c.arch_file = complete.file;
   c.quantization = read_quantization(directory, c.config);
   c.source = open_checkpoint(directory);
+  if (const Encoding* encoding = find_encoding(c.quantization)) {
+    c.source = decoded(std::move(c.source), *encoding, std::exchange(c.quantization, Json()));
+    c.encoding = encoding->quant_method;
+  }
   complete_names(c);
   if (c.model.arch_file) c.model.arch_file->check(c.model);
   check_names(c);

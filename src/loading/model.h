@@ -15,8 +15,9 @@ namespace quaver {
 // A checkpoint directory, opened and checked against its model family, no weight read yet.
 struct Checkpoint {
   std::filesystem::path directory;
-  Json config;        // config.json
-  Json quantization;  // its quantization_config (or quantize_config.json); null if dense
+  Json config;                // config.json
+  Json quantization;          // its quantization_config (or quantize_config.json); null if dense
+  std::string_view encoding;  // in which dense weights are stored (io/encoding.h); empty: plain
   const Arch* arch = nullptr;
   std::filesystem::path arch_file;  // that describes it; empty: none
   Config model;

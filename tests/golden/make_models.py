@@ -9,12 +9,13 @@ input_ids and attention_mask i64 [2, tokens] (the second row is padded on the le
 continued by 16 tokens. Each case sets the switches of its family that change the function. Needs
 torch and transformers; tests/data/fixtures was made with transformers 5.23 and torch 2.15.
 """
+import json
 import pathlib
 import sys
 
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 TOKENS, NEW, VOCAB = 24, 16, 96
 COMMON = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
@@ -36,6 +37,7 @@ CASES = {
                                              routed_scaling_factor=1.5)),
     "deepseek_v2_lite": ("DeepseekV2Config", dict(COMMON, **dict(DEEPSEEK, q_lora_rank=None), topk_method="greedy")),
     "deepseek_v3": ("DeepseekV3Config", dict(COMMON, **DEEPSEEK, routed_scaling_factor=2.5, norm_topk_prob=True)),
+    "deepseek_v3_fp8": ("DeepseekV3Config", dict(COMMON, **DEEPSEEK)),
     "deepseek_v3_yarn": ("DeepseekV3Config", dict(
         COMMON, **DEEPSEEK, rope_parameters=dict(YARN, mscale=1.0, mscale_all_dim=1.0), norm_topk_prob=False)),
     "ernie4_5": ("Ernie4_5Config", dict(COMMON, use_bias=True, head_dim=8)),
@@ -65,6 +67,9 @@ CASES = {
     "gpt_oss": ("GptOssConfig", dict(COMMON, head_dim=8, sliding_window=8, num_local_experts=4, num_experts_per_tok=2,
                                      layer_types=["sliding_attention", "full_attention"],
                                      rope_parameters=dict(YARN, truncate=False))),
+    "gpt_oss_mxfp4": ("GptOssConfig", dict(
+        dict(COMMON, intermediate_size=64), head_dim=8, num_local_experts=4, num_experts_per_tok=2,
+        layer_types=["full_attention", "full_attention"], rope_parameters=dict(YARN, truncate=False))),
     "granitemoe": ("GraniteMoeConfig", dict(COMMON, num_local_experts=4, num_experts_per_tok=2,
                                             embedding_multiplier=3.0, residual_multiplier=0.5,
                                             attention_multiplier=0.3, logits_scaling=2.0)),
@@ -85,9 +90,6 @@ CASES = {
     "olmo": ("OlmoConfig", dict(COMMON, clip_qkv=0.4)),
     "olmo3": ("Olmo3Config", dict(COMMON, sliding_window=8, layer_types=["sliding_attention", "full_attention"])),
     "olmoe": ("OlmoeConfig", dict(COMMON, num_experts=4, num_experts_per_tok=2, clip_qkv=0.7)),
-    "opt_350m": ("OPTConfig", dict(hidden_size=32, ffn_dim=48, num_hidden_layers=2, num_attention_heads=4,
-                                   vocab_size=VOCAB, max_position_embeddings=64, do_layer_norm_before=False,
-                                   word_embed_proj_dim=16)),
     "phi_qk_norm": ("PhiConfig", dict(COMMON, qk_layernorm=True)),
     "phi3_longrope": ("Phi3Config", dict(
         COMMON, original_max_position_embeddings=20, pad_token_id=0,
@@ -120,6 +122,50 @@ def randomize(model, seed):
             t.copy_(1 + 0.2 * noise if gain else 0.25 * noise)
 
 
+def to_fp8(tensors):
+    """Linears of blocks as e4m3 with a scale for each 16 x 24 weights, as DeepSeek-V3's files have them."""
+    high, wide = 16, 24
+    stored, plain = {}, {}
+    for name, t in tensors.items():
+        stored[name] = plain[name] = t
+        if t.dim() != 2 or not name.endswith("proj.weight"):
+            continue
+        padded = torch.nn.functional.pad(t, (0, -t.shape[1] % wide, 0, -t.shape[0] % high))
+        blocks = padded.reshape(padded.shape[0] // high, high, padded.shape[1] // wide, wide)
+        scale = blocks.abs().amax((1, 3)) / 448
+        spread = scale.repeat_interleave(high, 0).repeat_interleave(wide, 1)[:t.shape[0], :t.shape[1]]
+        stored[name] = (t / spread).to(torch.float8_e4m3fn)
+        stored[name.replace(".weight", ".weight_scale_inv")] = scale.contiguous()
+        plain[name] = stored[name].float() * spread
+    return stored, plain, dict(quant_method="fp8", fmt="e4m3", activation_scheme="dynamic",
+                               weight_block_size=[high, wide])
+
+
+def to_mxfp4(tensors):
+    """Experts in MXFP4, as gpt-oss's files have them; transformers' own code unpacks them."""
+    from transformers.integrations.mxfp4 import FP4_VALUES, convert_moe_packed_tensors
+    stored, plain = {}, {}
+    for name, t in tensors.items():
+        stored[name] = plain[name] = t
+        if not name.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            continue
+        groups = t.transpose(1, 2).reshape(t.shape[0], t.shape[2], -1, 32)
+        scale = groups.abs().amax(-1).log2().floor() - 2
+        values = torch.tensor(FP4_VALUES)
+        codes = (groups[..., None] / 2 ** scale[..., None, None] - values).abs().argmin(-1)
+        blocks = (codes[..., 0::2] + 16 * codes[..., 1::2]).to(torch.uint8)
+        scales = (scale + 127).to(torch.uint8)
+        del stored[name]
+        stored[name + "_blocks"], stored[name + "_scales"] = blocks.contiguous(), scales.contiguous()
+        plain[name] = convert_moe_packed_tensors(blocks, scales, dtype=torch.float32).contiguous()
+    return stored, plain, dict(quant_method="mxfp4", modules_to_not_convert=[
+        "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"])
+
+
+# Files that hold codes and scales: the goldens are of the plain weights that they stand for.
+ENCODINGS = {"deepseek_v3_fp8": to_fp8, "gpt_oss_mxfp4": to_mxfp4}
+
+
 def make(out, name):
     kind, settings = CASES[name]
     ids = dict(bos_token_id=1, eos_token_id=2)
@@ -130,6 +176,10 @@ def make(out, name):
     randomize(model, 7)
     directory = pathlib.Path(out) / name
     model.save_pretrained(directory)
+    weights = directory / "model.safetensors"
+    if name in ENCODINGS:
+        stored, plain, description = ENCODINGS[name](load_file(weights))
+        save_file(plain, weights, {"format": "pt"})
 
     def fresh():  # a model with dynamic positions remembers the longest text that it has seen
         return transformers.AutoModelForCausalLM.from_pretrained(
@@ -151,6 +201,11 @@ def make(out, name):
     for i, hidden in enumerate(result.hidden_states):
         golden[f"hidden.{i}"] = hidden.float()
     save_file({k: v.contiguous() for k, v in golden.items()}, directory / "golden.safetensors")
+    if name in ENCODINGS:
+        save_file(stored, weights, {"format": "pt"})
+        config = json.loads((directory / "config.json").read_text())
+        config["quantization_config"] = description
+        (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     print(name, f"largest logit {result.logits.abs().max():.3f}", flush=True)
 
 

@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "io/dialect.h"
+#include "io/encoding.h"
 #include "io/safetensors_header.h"
 
 namespace quaver {
@@ -22,6 +23,7 @@ const Dialect* find_dialect(const Json& quantization_config) {
     if (dialect->quant_method == method) return dialect;
     known += text(known.empty() ? "" : ", ", dialect->quant_method);
   }
+  for (const Encoding* encoding : encodings()) known += text(", ", encoding->quant_method);
   fail(Fault::unsupported, "quantization_config: unknown quant_method ", printable(method),
        "; known: ", known);
 }
