@@ -20,7 +20,7 @@ struct GenerateOptions {
   std::optional<std::int64_t> num_beams;
   std::optional<std::int64_t> num_return_sequences;
   std::optional<double> length_penalty;
-  std::optional<bool> early_stopping;
+  std::optional<std::string> early_stopping;  // "true", "false" or "never"
   std::optional<std::int64_t> prompt_lookup_num_tokens;
   std::optional<std::uint64_t> seed;  // default: 0
   std::vector<std::string> stop;
@@ -52,7 +52,10 @@ struct GenerateOptions {
     field("num-return-sequences", num_return_sequences,
           "answers to each prompt: the best beams, or samples");
     field("length-penalty", length_penalty, "beam scores are divided by length to this power");
-    field("early-stopping", early_stopping, "stop beam search at num-beams finished candidates");
+    field("early-stopping", early_stopping,
+          "stop beam search at num-beams finished candidates; never: not before none of them can be "
+          "bettered",
+          "[=never]");
     field("prompt-lookup-num-tokens", prompt_lookup_num_tokens,
           "guess up to N tokens at a time from what stands in the text already; the same result, "
           "sooner where the text repeats itself");

@@ -99,9 +99,12 @@ Flags read_flags(std::span<const std::string> arguments, const std::vector<Optio
     });
     if (found == options.end()) unknown_flag(flag, options);
     if (found->is_switch) {
-      ensure(equals == std::string::npos, flag, ": is a switch and takes no value, got '",
+      const bool has_word = equals != std::string::npos;
+      ensure(!has_word || (found->takes_word && flag == found->flag()), flag,
+             ": is a switch and takes no value, got '",
              argument.substr(std::min(argument.size(), equals + 1)), "'");
-      found->set(flag == found->flag() ? "true" : "false");
+      const std::string word = flag == found->flag() ? "true" : "false";
+      found->set(has_word ? argument.substr(equals + 1) : word);
     } else {
       const bool inside = equals != std::string::npos;
       ensure(inside || i + 1 < arguments.size(), flag, ": needs a value (", found->value, ")");
@@ -145,8 +148,9 @@ std::string help_text(const std::vector<Option>& options) {
   std::string out;
   for (const Option& option : options) {
     std::string line = "  " + option.flag();
+    if (option.takes_word) line += option.value;
     if (option.show_off) line += ", " + option.off_flag();
-    if (!option.value.empty()) line += " " + option.value;
+    if (!option.value.empty() && !option.takes_word) line += " " + option.value;
     std::string what = option.what;
     if (option.repeatable && what.find("repeatable") == std::string::npos) what += "; repeatable";
     if (!option.initial.empty()) what += " [" + option.initial + "]";

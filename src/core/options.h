@@ -11,7 +11,9 @@
 //   };
 //
 // A field is a string, an integer, a double, a bool, an optional of these, or a list of strings. A
-// fourth argument names the value in --help where "TEXT" or "N" says too little: "FILE".
+// fourth argument names the value in --help where "TEXT" or "N" says too little: "FILE". With
+// "[=WORD]" a string is a switch that may be given a word too: --x sets "true", --no-x "false",
+// --x=never "never".
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -35,9 +37,10 @@ struct Option {
   std::string value;        // what stands for its value in --help: "N", "F", "TEXT"; switches: ""
   std::string initial;      // its default as a user would write it; empty: none
   bool is_switch = false;   // --x / --no-x
+  bool takes_word = false;  // a switch of the kind --x / --no-x / --x=word
   bool show_off = false;    // --help shows off_flag() too
   bool repeatable = false;  // each flag adds one value
-  std::function<void(const std::string& word)> set;  // switches get "true" or "false"
+  std::function<void(const std::string& word)> set;  // switches get "true" or "false", or a word
   std::function<void(const Json& value)> set_json;
   std::function<Json()> json;
 
@@ -162,10 +165,11 @@ std::vector<Option> options_of(Structs&... structs) {
                    : std::is_floating_point_v<Type> ? "F"
                                                     : "N";
     option.initial = detail::initial_of(field);
-    option.is_switch = is_switch;
+    option.takes_word = option.value.starts_with("[=");
+    option.is_switch = is_switch || option.takes_word;
     option.repeatable = is_list;
     option.set = [&field](const std::string& word) { detail::assign(field, word); };
-    option.set_json = [&field](const Json& value) {
+    option.set_json = [&field, option_takes_word = option.takes_word](const Json& value) {
       if constexpr (is_list) {
         field.clear();
         for (const Json& item : value.is_array() ? value : Json::array({value}))
@@ -175,11 +179,14 @@ std::vector<Option> options_of(Structs&... structs) {
           field = T();
           return;
         }
-        detail::assign(field, detail::word_of(value, is_string, is_switch));
+        const bool is_word = is_string && !(option_takes_word && value.is_boolean());
+        detail::assign(
+            field, detail::word_of(value, is_word, !is_word && (option_takes_word || is_switch)));
       }
     };
     option.json = [&field] { return detail::json_of(field); };
     if constexpr (is_switch) option.show_off = detail::is_on_or_open(field);
+    option.show_off |= option.takes_word;
     options.push_back(std::move(option));
   };
   (structs.visit(add), ...);

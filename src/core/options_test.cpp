@@ -15,6 +15,7 @@ struct Sample {
   bool desc_act = false;
   bool no_stream = false;
   std::optional<bool> aware;
+  std::optional<std::string> early;
   std::optional<std::uint64_t> seed;
   double damp = 0.01;
   std::vector<std::string> rules;
@@ -28,6 +29,7 @@ struct Sample {
     field("desc-act", desc_act, "falling activation");
     field("no-stream", no_stream, "print at the end");
     field("aware", aware, "group aware order");
+    field("early", early, "stop early", "[=never]");
     field("seed", seed, "seed");
     field("damp", damp, "damping");
     field("rule", rules, "a rule");
@@ -100,6 +102,25 @@ TEST(Options, BadValuesSayOptionGivenAndExpected) {
   EXPECT_EQ(flag_refusal({"--damp", "nan"}), "--damp: got 'nan', expected a number");
   EXPECT_EQ(flag_refusal({"--damp"}), "--damp: needs a value (F)");
   EXPECT_EQ(flag_refusal({"--sym=1"}), "--sym: is a switch and takes no value, got '1'");
+}
+
+TEST(Options, ASwitchMayTakeAWord) {
+  for (const auto& [flag, value] :
+       {std::pair{"--early", "true"}, {"--no-early", "false"}, {"--early=never", "never"}}) {
+    Sample s;
+    read(s, {flag});
+    EXPECT_EQ(s.early, value);
+  }
+  EXPECT_EQ(flag_refusal({"--no-early=never"}),
+            "--no-early: is a switch and takes no value, got 'never'");
+  Sample s;
+  const std::vector<Option> options = options_of(s);
+  read_config({{"early", "never"}}, options, {}, "c");
+  EXPECT_EQ(s.early, "never");
+  read_config({{"early", true}}, options, {}, "c");
+  EXPECT_EQ(s.early, "true");
+  EXPECT_THROW(read_config({{"early", 3}}, options, {}, "c"), Error);
+  EXPECT_NE(help_text(options).find("--early[=never], --no-early"), std::string::npos);
 }
 
 TEST(Options, ConfigSetsWhatNoFlagHasSet) {

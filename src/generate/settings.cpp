@@ -193,8 +193,13 @@ void refuse_unknown(const Json& config) {
 }
 
 EarlyStopping early_stopping(const GenerateOptions& options, const Json& config) {
-  if (options.early_stopping)
-    return *options.early_stopping ? EarlyStopping::yes : EarlyStopping::no;
+  if (const auto& word = options.early_stopping) {
+    ensure(*word == "true" || *word == "false" || *word == "never", "early_stopping: got '", *word,
+           "', expected true, false or never");
+    return *word == "never"  ? EarlyStopping::never
+           : *word == "true" ? EarlyStopping::yes
+                             : EarlyStopping::no;
+  }
   const auto found = config.find("early_stopping");
   if (found == config.end() || found->is_null()) return EarlyStopping::no;
   if (*found == "never") return EarlyStopping::never;

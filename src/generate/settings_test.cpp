@@ -45,6 +45,8 @@ TEST(Settings, the_model_says_what_the_user_leaves_open) {
   EXPECT_EQ(s.eos, (std::vector<std::int32_t>{2, 5}));
   EXPECT_EQ(s.bos, 1);
   EXPECT_EQ(s.early_stopping, EarlyStopping::never);
+  EXPECT_EQ(resolve({.early_stopping = "true"}, config).early_stopping, EarlyStopping::yes);
+  EXPECT_EQ(resolve({.early_stopping = "never"}, {}).early_stopping, EarlyStopping::never);
   EXPECT_EQ(s.length_penalty, -0.5);
 
   const GenerateSettings own =
@@ -86,6 +88,8 @@ TEST(Settings, refuses_what_is_out_of_range_by_name) {
   EXPECT_NE(refusal({}, {{"eos_token_id", "x"}}), "");
   EXPECT_NE(refusal({}, {{"eos_token_id", 1e40}}), "");
   EXPECT_NE(refusal({}, {{"early_stopping", 3}}), "");
+  EXPECT_EQ(refusal({.early_stopping = "always"}),
+            "early_stopping: got 'always', expected true, false or never");
   EXPECT_NE(refusal({}, Json::array()), "");
 }
 
