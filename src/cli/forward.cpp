@@ -42,7 +42,7 @@ int run_forward(const Command& self, std::span<const std::string> arguments) {
                 {"vocabulary", s.vocabulary},
                 {"hidden", s.hidden},
                 {"seconds", s.seconds}});
-  else
+  else if (!common.quiet)
     print(text(files.out, ": logits [", s.batch, ", ", s.tokens, ", ", s.vocabulary, "]",
                s.hidden > 0 ? text(", hidden.0 to hidden.", s.hidden - 1) : "", ", ",
                time_in_words(s.seconds), "\n"));

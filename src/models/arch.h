@@ -91,7 +91,15 @@ struct RopeKeys {
 RopeSettings config_rope(const Json& j, const RopeKeys& keys = {});
 // The rotation of these settings for heads of `head_dim`.
 Rope make_rope(const RopeSettings& settings, std::int64_t head_dim, bool interleaved = false);
+// What a file means that leaves these keys out; a null says that there is no window.
+struct WindowDefaults {
+  std::int64_t window = 0;  // sliding_window
+  std::int64_t full_every =
+      0;  // layer_types: one layer in so many has none; 0: all have the window
+};
 // Layer i's window where layer_types says "sliding_attention", else 0.
-std::int64_t config_window(const Json& j, int layer);
+std::int64_t config_window(const Json& j, int layer, const WindowDefaults& absent = {});
+// A number whose default holds where the key is absent; null means 0.
+float config_float_or_null(const Json& j, const char* key, double absent);
 
 }  // namespace quaver

@@ -9,8 +9,8 @@ namespace {
 
 LayerNorm norm(const Config& c) { return {.size = c.hidden, .eps = c.norm_eps, .has_bias = false}; }
 
-BlockLayout layout(const Config& c) {
-  BlockLayout l = llama_layout(c);
+BlockLayout layout(const Config& c, double theta) {
+  BlockLayout l = llama_layout(c, {.default_theta = theta});
   l.attention.core.rope.interleaved = true;
   if (json_bool(c.json, "use_qk_norm", config_file, false)) {
     const auto heads = [&](std::int64_t count) {
@@ -30,12 +30,12 @@ BlockLayout layout(const Config& c) {
 // layer_types names the windows; older files have a pattern: every so many layers there is none.
 bool slides(const Json& j, int layer) {
   if (const auto types = j.find("layer_types"); types != j.end() && !types->is_null())
-    return config_window(j, layer) > 0;
+    return config_window(j, layer, {.window = 4096}) > 0;
   return (layer + 1) % config_size(j, {"sliding_window_pattern"}, 1 << 20, 4) != 0;
 }
 
 BlockLayout layout2(const Config& c, int layer) {
-  BlockLayout l = layout(c);
+  BlockLayout l = layout(c, 1e4);
   if (slides(c.json, layer))
     l.attention.core.shape.window = config_size(c.json, {"sliding_window"}, 1 << 28, 4096);
   else
@@ -65,7 +65,7 @@ extern constinit const Arch arch = {
     .blocks = "model.layers",
     .config = config,
     .block = [](const Config& c, int) -> std::unique_ptr<Block> {
-      return std::make_unique<StandardBlock>(c, layout(c));
+      return std::make_unique<StandardBlock>(c, layout(c, 5e5));
     },
     .ends = [](const Config& c) -> std::unique_ptr<Ends> {
       return std::make_unique<StandardEnds>(ends(c));

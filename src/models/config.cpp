@@ -43,6 +43,10 @@ float config_float(const Json& j, const char* key, double fallback) {
   return static_cast<float>(json_number(j, key, config_file, fallback));
 }
 
+float config_float_or_null(const Json& j, const char* key, double absent) {
+  return config_float(j, key, j.contains(key) ? 0 : absent);
+}
+
 void config_plain_heads(const Config& c) {
   if (c.kv_heads == c.heads && c.heads * c.head_dim == c.hidden) return;
   fail(Fault::unsupported, config_file, ": ", c.heads, " heads of ", c.head_dim, " over ",

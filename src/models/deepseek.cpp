@@ -117,7 +117,11 @@ Tensor DeepseekBlock::forward(const Tensor& x, Step& step) {
 
 Config deepseek_config(const Json& j) {
   Json named = j;
-  for (const char* key : {"num_key_value_heads", "head_dim"}) named.erase(key);  // of other parts
+  named.erase("num_key_value_heads");  // there are none
+  // Heads have sizes of their own; files that transformers writes name the rotating part.
+  const std::int64_t turned = config_size(j, {"qk_rope_head_dim"}, most);
+  config_must_be(j, "head_dim", turned);
+  named["head_dim"] = turned;
   Config c = standard_config(named);
   c.json = j;
   c.norm_eps = config_float(j, "rms_norm_eps", 1e-6);
@@ -129,20 +133,24 @@ std::unique_ptr<Mlp> deepseek_mlp(const Config& c, int layer, const Experts::Rou
   MlpSizes sizes{.hidden = c.hidden,
                  .inner = c.intermediate,
                  .function = config_activation(c.json, "hidden_act", "silu")};
+  const bool bias = json_bool(c.json, "mlp_bias", config_file, false);
   const auto frequency = config_size(c.json, {"moe_layer_freq"}, most, 1);
   if (layer < config_size(c.json, {"first_k_dense_replace"}, most, most) ||
       layer % frequency != 0) {
-    sizes.bias = json_bool(c.json, "mlp_bias", config_file, false);
+    sizes.bias = bias;
     return gated_mlp({}, sizes);
   }
   sizes.inner = size_of(c, "moe_intermediate_size");
   const std::int64_t shared = config_size(c.json, {"n_shared_experts"}, most, 0);
-  return mixture_mlp(
-      {.experts = config_size(c.json, {"n_routed_experts", "num_local_experts"}, 4096),
-       .sizes = sizes,
-       .router = router,
-       .shared_inner = shared * sizes.inner,
-       .shared_name = "shared_experts"});
+  const std::int64_t experts = config_size(c.json, {"n_routed_experts", "num_local_experts"}, 4096);
+  ensure_file(experts % router.groups == 0, config_file, ": 'n_group' is ", router.groups,
+              ", which does not divide ", experts, " experts ('n_routed_experts')");
+  return mixture_mlp({.experts = experts,
+                      .sizes = sizes,
+                      .router = router,
+                      .shared_inner = shared * sizes.inner,
+                      .shared_bias = bias,
+                      .shared_name = "shared_experts"});
 }
 
 std::vector<std::string_view> deepseek_buffers() { return {"rotary_emb.inv_freq"}; }

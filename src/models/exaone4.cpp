@@ -6,11 +6,17 @@ namespace quaver::family::exaone4 {
 namespace {
 
 BlockLayout layout(const Config& c, int layer) {
-  BlockLayout l = llama_layout(c, {.default_theta = 1e6});
+  BlockLayout l = llama_layout(c, {});
   norm_heads(l, c);
   l.attention.bias = l.attention.o_bias = false;
-  const bool some_slide = config_size(c.json, {"sliding_window"}, 1 << 28, 0) > 0;
-  l.attention.core.shape.window = some_slide ? config_window(c.json, layer) : 0;
+  const bool some_slide = config_size(c.json, {"sliding_window"}, 1 << 28,
+                                      c.json.contains("sliding_window") ? 0 : 4096) > 0;
+  const auto every = c.json.contains("layer_types")
+                         ? 0
+                         : config_size(c.json, {"sliding_window_pattern"}, 1 << 20, 4);
+  if (some_slide)
+    l.attention.core.shape.window =
+        config_window(c.json, layer, {.window = 4096, .full_every = every});
   if (some_slide && l.attention.core.shape.window == 0) l.attention.core.rope = {};
   l.attention_norm_kind = l.mlp_norm_kind = {};
   l.attention_output_norm = "post_attention_layernorm";

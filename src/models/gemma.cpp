@@ -8,12 +8,16 @@ namespace {
 
 RmsNorm norm(const Config& c) { return {.size = c.hidden, .eps = c.norm_eps, .offset = 1}; }
 
+// Its first published files say "gelu" and mean the approximation that it was trained with.
+Activation function_of(const Config& c) {
+  const Activation named = config_activation(c.json, "hidden_act", "gelu_pytorch_tanh");
+  return named == Activation::gelu ? Activation::gelu_tanh : named;
+}
+
 BlockLayout layout(const Config& c) {
   BlockLayout l = llama_layout(c);
   l.attention_norm_kind = l.mlp_norm_kind = norm(c);
-  l.mlp = gated_mlp({}, {.hidden = c.hidden,
-                         .inner = c.intermediate,
-                         .function = config_activation(c.json, "hidden_act", "gelu_pytorch_tanh")});
+  l.mlp = gated_mlp({}, {.hidden = c.hidden, .inner = c.intermediate, .function = function_of(c)});
   return l;
 }
 

@@ -9,7 +9,8 @@ namespace {
 
 // layer_types names the windows; older files alternate, from a window on.
 std::int64_t window(const Json& j, int layer) {
-  return j.contains("layer_types") || layer % 2 == 0 ? config_window(j, layer) : 0;
+  return j.contains("layer_types") || layer % 2 == 0 ? config_window(j, layer, {.window = 4096})
+                                                     : 0;
 }
 
 RmsNorm norm(std::int64_t size, const Config& c) {
@@ -19,7 +20,7 @@ RmsNorm norm(std::int64_t size, const Config& c) {
 BlockLayout layout(const Config& c, int layer) {
   BlockLayout l = llama_layout(c);
   l.attention.core.shape.scale = 1 / std::sqrt(config_float(c.json, "query_pre_attn_scalar", 256));
-  l.attention.core.shape.soft_cap = config_float(c.json, "attn_logit_softcapping", 0);
+  l.attention.core.shape.soft_cap = config_float_or_null(c.json, "attn_logit_softcapping", 50);
   l.attention.core.shape.window = window(c.json, layer);
   l.attention_norm_kind = l.mlp_norm_kind = norm(c.hidden, c);
   l.mlp_norm = "pre_feedforward_layernorm";
@@ -37,7 +38,7 @@ StandardEnds::Layout ends(const Config& c) {
   StandardEnds::Layout e = llama_ends(c);
   e.embedding_scale = std::sqrt(static_cast<float>(c.hidden));
   e.final_norm_kind = norm(c.hidden, c);
-  e.logit_cap = config_float(c.json, "final_logit_softcapping", 0);
+  e.logit_cap = config_float_or_null(c.json, "final_logit_softcapping", 30);
   return e;
 }
 

@@ -11,7 +11,7 @@ constexpr int period = 6;
 
 bool slides(const Json& j, int layer) {
   if (const auto types = j.find("layer_types"); types != j.end() && !types->is_null())
-    return config_window(j, layer) > 0;
+    return config_window(j, layer, {.window = 4096}) > 0;
   const auto every =
       config_size(j, {"sliding_window_pattern", "_sliding_window_pattern"}, 1 << 20, period);
   return (layer + 1) % every != 0;

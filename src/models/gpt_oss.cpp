@@ -9,8 +9,9 @@ BlockLayout layout(const Config& c, int layer) {
   BlockLayout l = llama_layout(c, {.default_theta = 15e4});
   l.attention.bias = l.attention.o_bias = json_bool(c.json, "attention_bias", config_file, true);
   l.attention.sinks = "self_attn.sinks";
-  l.attention.core.shape.window =
-      c.json.contains("layer_types") || layer % 2 == 0 ? config_window(c.json, layer) : 0;
+  l.attention.core.shape.window = c.json.contains("layer_types") || layer % 2 == 0
+                                      ? config_window(c.json, layer, {.window = 128})
+                                      : 0;
   Experts::Router router = config_router(c.json, 4, false);
   router.softmax_chosen = router.has_bias = true;
   l.mlp = mixture_mlp({.experts = config_size(c.json, {"num_local_experts"}, 4096, 128),
@@ -32,8 +33,13 @@ BlockLayout layout(const Config& c, int layer) {
 Config config(const Json& j) {
   Json named = j;
   if (!j.contains("head_dim")) named["head_dim"] = 64;
+  if (!j.contains("rope_parameters") && !j.contains("rope_scaling"))
+    named["rope_scaling"] = {{"rope_type", "yarn"},
+                             {"factor", 32.0},
+                             {"truncate", false},
+                             {"original_max_position_embeddings", 4096}};
   Config c = llama_config(named);
-  c.json = j;
+  c.json = named;
   c.norm_eps = config_float(j, "rms_norm_eps", 1e-5);
   config_must_be(j, "swiglu_alpha", 1.702);
   config_must_be(j, "hidden_act", "silu");

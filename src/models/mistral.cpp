@@ -6,7 +6,7 @@ namespace {
 
 BlockLayout layout(const Config& c, int layer) {
   BlockLayout l = llama_layout(c);
-  l.attention.core.shape.window = config_window(c.json, layer);
+  l.attention.core.shape.window = config_window(c.json, layer, {.window = 4096});
   return l;
 }
 

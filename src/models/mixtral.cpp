@@ -5,7 +5,7 @@ namespace quaver::family::mixtral {
 namespace {
 
 BlockLayout layout(const Config& c, int layer) {
-  BlockLayout l = llama_layout(c);
+  BlockLayout l = llama_layout(c, {.default_theta = 1e6});
   l.attention.core.shape.window = config_window(c.json, layer);
   l.mlp = mixture_mlp({.prefix = "block_sparse_moe",
                        .experts = config_size(c.json, {"num_local_experts"}, 4096, 8),
@@ -25,7 +25,8 @@ extern constinit const Arch arch = {
     .blocks = "model.layers",
     .config =
         [](const Json& j) {
-          const Config c = llama_config(j);
+          Config c = llama_config(j);
+          c.norm_eps = config_float(j, "rms_norm_eps", 1e-5);
           layout(c, 0);
           return c;
         },

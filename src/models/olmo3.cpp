@@ -5,7 +5,7 @@ namespace quaver::family::olmo3 {
 namespace {
 
 BlockLayout layout(const Config& c, int layer) {
-  const std::int64_t window = config_window(c.json, layer);
+  const std::int64_t window = config_window(c.json, layer, {.window = 4096, .full_every = 4});
   BlockLayout l = llama_layout(
       c, {.default_theta = 5e5, .layer_type = window > 0 ? "sliding_attention" : "full_attention"});
   const auto norm = [&](std::int64_t size) { return RmsNorm{.size = size, .eps = c.norm_eps}; };

@@ -18,7 +18,9 @@ BlockLayout layout(const Config& c, int layer) {
 }
 
 Config config(const Json& j) {
-  Config c = llama_config(j);
+  Json named = j;
+  if (!j.contains("max_position_embeddings")) named["max_position_embeddings"] = 4096;
+  Config c = llama_config(named);
   c.norm_eps = config_float(j, "rms_norm_eps", 1e-5);
   return c;
 }

@@ -8,9 +8,9 @@ namespace {
 // Every other layer of the first ones slides.
 std::int64_t window(const Json& j, int layer) {
   if (!json_bool(j, "use_sliding_window", config_file, false)) return 0;
-  if (j.contains("layer_types")) return config_window(j, layer);
-  const bool slides = layer % 2 == 0 && layer < json_int(j, "max_window_layers", config_file);
-  return slides ? config_window(j, layer) : 0;
+  if (j.contains("layer_types")) return config_window(j, layer, {.window = 4096});
+  const bool slides = layer % 2 == 0 && layer < json_int(j, "max_window_layers", config_file, 28);
+  return slides ? config_window(j, layer, {.window = 4096}) : 0;
 }
 
 BlockLayout layout(const Config& c, int layer) {

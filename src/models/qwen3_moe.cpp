@@ -7,7 +7,9 @@ namespace {
 BlockLayout layout(const Config& c, int layer) {
   BlockLayout l = llama_layout(c);
   norm_heads(l, c);
-  l.attention.core.shape.window = qwen_window(c.json, layer);
+  // Unlike its relatives', all layers have the window, whatever max_window_layers says.
+  if (json_bool(c.json, "use_sliding_window", config_file, false))
+    l.attention.core.shape.window = config_size(c.json, {"sliding_window"}, 1 << 28, 4096);
   if (!is_sparse(c.json, layer)) return l;
   l.mlp =
       mixture_mlp({.experts = config_size(c.json, {"num_experts", "num_local_experts"}, 4096, 128),

@@ -120,10 +120,11 @@ RopeSettings config_rope(const Json& j, const RopeKeys& keys) {
 }
 
 Rope make_rope(const RopeSettings& settings, std::int64_t head_dim, bool interleaved) {
-  const auto columns =
-      static_cast<std::int64_t>(static_cast<double>(head_dim) * settings.partial) / 2 * 2;
-  ensure_file(columns >= 2, config_file, ": a rotary share of ", settings.partial, " of heads of ",
-              head_dim, " leaves no column");
+  const auto columns = static_cast<std::int64_t>(static_cast<double>(head_dim) * settings.partial);
+  ensure_file(columns >= 2 && columns % 2 == 0, config_file,
+              ": a rotary share ('partial_rotary_factor') of ", settings.partial,
+              " of heads ('head_dim') of ", head_dim, " is ", columns,
+              " columns: expected an even number");
   return Rope(columns, settings.theta, interleaved, settings.scaling);
 }
 
@@ -140,10 +141,14 @@ bool config_rotates_by_length(const Json& j) {
   return false;
 }
 
-std::int64_t config_window(const Json& j, int layer) {
-  const auto window = [&] { return config_size(j, {"sliding_window"}, 1 << 28, 0); };
+std::int64_t config_window(const Json& j, int layer, const WindowDefaults& absent) {
+  const auto window = [&] {
+    const std::int64_t fallback = j.contains("sliding_window") ? 0 : absent.window;
+    return config_size(j, {"sliding_window"}, 1 << 28, fallback);
+  };
   const auto types = j.find("layer_types");
-  if (types == j.end() || types->is_null()) return window();
+  if (types == j.end() || types->is_null())
+    return absent.full_every > 0 && (layer + 1) % absent.full_every == 0 ? 0 : window();
   ensure_file(types->is_array() && static_cast<std::size_t>(layer) < types->size() &&
                   types->at(static_cast<std::size_t>(layer)).is_string(),
               config_file, ": 'layer_types' has no name for layer ", layer);

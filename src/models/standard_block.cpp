@@ -106,7 +106,7 @@ class MixtureMlp final : public Mlp {
       if (!l.stacked_gate_up.empty()) stack(expert, l, i);
     }
     if (l.shared_inner > 0)
-      shared_ = GatedMlp(l.sizes.hidden, l.shared_inner, l.sizes.function, l.sizes.bias);
+      shared_ = GatedMlp(l.sizes.hidden, l.shared_inner, l.sizes.function, l.shared_bias);
     shared_gate_ = {.outputs = 1, .inputs = l.sizes.hidden, .keep_precision = true};
   }
   void visit(Visitor& v) override {
@@ -290,8 +290,10 @@ Experts::Router config_router(const Json& j, std::int64_t default_chosen, bool n
 
 std::int64_t qwen_window(const Json& j, int layer) {
   if (!json_bool(j, "use_sliding_window", config_file, false)) return 0;
-  if (j.contains("layer_types")) return config_window(j, layer);
-  return layer >= json_int(j, "max_window_layers", config_file) ? config_window(j, layer) : 0;
+  if (j.contains("layer_types")) return config_window(j, layer, {.window = 4096});
+  return layer >= json_int(j, "max_window_layers", config_file, 28)
+             ? config_window(j, layer, {.window = 4096})
+             : 0;
 }
 
 bool is_sparse(const Json& j, int layer) {

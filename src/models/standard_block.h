@@ -41,6 +41,7 @@ struct MixtureLayout {
   MlpSizes sizes = {};
   Experts::Router router = {};
   std::int64_t shared_inner = 0;  // 0: none
+  bool shared_bias = false;
   std::string shared_name, shared_gate;
   std::string router_name = "gate", expert_prefix = "experts";
   // All experts in two tensors: gate and up, and down. Empty: a module for each expert.

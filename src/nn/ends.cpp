@@ -19,7 +19,10 @@ void StandardEnds::visit(Visitor& v) {
     v(layout_.positions + ".weight", positions_, {layout_.position_rows, layout_.hidden});
   v(layout_.embedding_norm, layout_.embedding_norm_kind);
   v(layout_.final_norm, layout_.final_norm_kind);
-  if (!layout_.tied_head) v(layout_.head, head_);
+  if (!layout_.tied_head)
+    v(layout_.head, head_);
+  else if (layout_.head_bias)
+    v(layout_.head + ".bias", head_.bias, {layout_.vocab});
 }
 
 std::int64_t StandardEnds::position_limit() const {
@@ -49,7 +52,7 @@ Tensor StandardEnds::norm(const Tensor& x) { return layout_.final_norm_kind(x); 
 
 Tensor StandardEnds::logits(const Tensor& normed, Step& step) {
   const Tensor x = layout_.project_out.empty() ? normed : project_out_(normed, step);
-  Tensor y = layout_.tied_head ? linear(x, table_) : head_(x, step);
+  Tensor y = layout_.tied_head ? linear(x, table_, head_.bias) : head_(x, step);
   y = scaled(y, layout_.logit_scale);
   return layout_.logit_cap > 0 ? map(y, Map::soft_cap, layout_.logit_cap) : y;
 }

@@ -19,6 +19,7 @@ void LayerNorm::visit(Visitor& v) {
 
 Tensor LayerNorm::operator()(const Tensor& x) const {
   if (heads == 0) return layer_norm(x, weight, bias, eps, offset);
+  if (heads == 1 && !separate) return layer_norm(x, weight.reshaped({size}), bias, eps, offset);
   Tensor gains;
   if (separate) {
     gains = empty_on(x.device(), {heads, size});
