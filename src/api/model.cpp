@@ -30,8 +30,8 @@ const Tokenizer* Model::Impl::tokenizer() const {
 
 const Tokenizer& Model::Impl::needed_tokenizer() const {
   const Tokenizer* const found = tokenizer();
-  ensure_file(found != nullptr, directory.string(),
-              ": no tokenizer.json and no tokenizer.model; only token ids can be given");
+  ensure_file(found != nullptr, directory.string(), ": ", no_tokenizer,
+              "; only token ids can be given");
   return *found;
 }
 

@@ -13,7 +13,7 @@ struct TextCodec::State {
 
 TextCodec::TextCodec(const std::string& directory) {
   std::optional<Tokenizer> found = Tokenizer::find(directory);
-  ensure_file(found.has_value(), directory, ": no tokenizer.json and no tokenizer.model");
+  ensure_file(found.has_value(), directory, ": ", no_tokenizer);
   state_ = std::make_unique<State>(State{std::move(*found)});
 }
 

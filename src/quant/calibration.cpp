@@ -98,9 +98,8 @@ void add_tensor(const Tensor& t, Ids& ids) {
 
 Tokenizer tokenizer_of(const std::filesystem::path& model) {
   std::optional<Tokenizer> tokenizer = Tokenizer::find(model);
-  ensure(tokenizer.has_value(), model.string(),
-         ": no tokenizer.json and no tokenizer.model, so calibration needs token ids: give "
-         "--calibration a .json or .safetensors file");
+  ensure(tokenizer.has_value(), model.string(), ": ", no_tokenizer,
+         ", so calibration needs token ids: give --calibration a .json or .safetensors file");
   return *std::move(tokenizer);
 }
 

@@ -17,6 +17,10 @@ struct Engine;
 struct TextStreamState;
 }  // namespace tokens
 
+// What find() did not find, for the errors of those who need one.
+inline constexpr std::string_view no_tokenizer =
+    "no tokenizer.json, tokenizer.model, vocab.json with merges.txt, vocab.txt or *.tiktoken";
+
 // Cheap to copy; every method is const and safe to call from several threads.
 class Tokenizer {
  public:
