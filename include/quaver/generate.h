@@ -52,10 +52,11 @@ struct GenerateOptions {
     field("num-return-sequences", num_return_sequences,
           "answers to each prompt: the best beams, or samples");
     field("length-penalty", length_penalty, "beam scores are divided by length to this power");
-    field("early-stopping", early_stopping,
-          "stop beam search at num-beams finished candidates; never: not before none of them can be "
-          "bettered",
-          "[=never]");
+    field(
+        "early-stopping", early_stopping,
+        "stop beam search at num-beams finished candidates; never: not before none of them can be "
+        "bettered",
+        "[=never]");
     field("prompt-lookup-num-tokens", prompt_lookup_num_tokens,
           "guess up to N tokens at a time from what stands in the text already; the same result, "
           "sooner where the text repeats itself");
