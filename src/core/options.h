@@ -169,7 +169,8 @@ std::vector<Option> options_of(Structs&... structs) {
     option.is_switch = is_switch || option.takes_word;
     option.repeatable = is_list;
     option.set = [&field](const std::string& word) { detail::assign(field, word); };
-    option.set_json = [&field, option_takes_word = option.takes_word](const Json& value) {
+    option.set_json = [&field, takes_word = option.takes_word](const Json& value) {
+      static_cast<void>(takes_word);  // lists have no use for it
       if constexpr (is_list) {
         field.clear();
         for (const Json& item : value.is_array() ? value : Json::array({value}))
@@ -179,9 +180,9 @@ std::vector<Option> options_of(Structs&... structs) {
           field = T();
           return;
         }
-        const bool is_word = is_string && !(option_takes_word && value.is_boolean());
-        detail::assign(
-            field, detail::word_of(value, is_word, !is_word && (option_takes_word || is_switch)));
+        const bool is_word = is_string && !(takes_word && value.is_boolean());
+        detail::assign(field,
+                       detail::word_of(value, is_word, !is_word && (takes_word || is_switch)));
       }
     };
     option.json = [&field] { return detail::json_of(field); };
