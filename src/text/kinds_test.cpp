@@ -122,6 +122,17 @@ TEST(Regex, RefusesWhatItCannotDo) {
   refused(words, "so long an expression");
 }
 
+// A match may be as long as the text, whatever the compiled pattern keeps of its way there.
+TEST(Regex, FindsLongMatches) {
+  std::string words;
+  while (words.size() < 200000) words += "word ß 你好, ";
+  for (const char* pattern : {"\\d+|\\D+", "[\\p{L}\\p{P}[\\s]]+", "(?:\\S|\\s)+"}) {
+    const auto found = tokens::Regex(pattern, "given").find(words, 0);
+    ASSERT_TRUE(found.has_value()) << pattern;
+    EXPECT_EQ(found->end, words.size()) << pattern;
+  }
+}
+
 // Exponential search ends with an error, not with the patience of the user.
 TEST(Regex, GivesUpOnCatastrophicSearches) {
   const tokens::Regex regex("(a+)+$", "given");

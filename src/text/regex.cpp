@@ -13,8 +13,6 @@ constexpr std::size_t longest_pattern = 65536;   // bytes
 constexpr std::uint32_t most_steps = 2'000'000;  // of one search
 constexpr std::uint32_t most_memory = 65536;     // KiB of one search
 
-using Data = std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)>;
-
 std::string message_of(int code) {
   PCRE2_UCHAR buffer[256] = {};
   pcre2_get_error_message(code, buffer, sizeof buffer);
@@ -24,31 +22,46 @@ std::string message_of(int code) {
 }  // namespace
 
 struct Regex::Compiled {
+  // What a search needs for itself. Compiled patterns keep what they may have to take back on
+  // `stack`, which grows: the 32 KiB that they have without it end after some thousand characters.
+  struct Search {
+    std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data{
+        pcre2_match_data_create(1, nullptr), pcre2_match_data_free};
+    std::unique_ptr<pcre2_jit_stack, decltype(&pcre2_jit_stack_free)> stack{
+        pcre2_jit_stack_create(32768, most_memory* std::size_t{1024}, nullptr),
+        pcre2_jit_stack_free};
+    std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)> limits{
+        pcre2_match_context_create(nullptr), pcre2_match_context_free};
+
+    Search() {
+      if (!data || !limits) fail(Fault::resource, "[regex] no memory for a search");
+      pcre2_set_match_limit(limits.get(), most_steps);
+      pcre2_set_heap_limit(limits.get(), most_memory);
+      if (stack) pcre2_jit_stack_assign(limits.get(), nullptr, stack.get());  // null: no compiler
+    }
+  };
+
   std::string source;
   std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)> code{nullptr, pcre2_code_free};
-  std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)> limits{
-      nullptr, pcre2_match_context_free};
 
-  Data lend() const {
+  std::unique_ptr<Search> lend() const {
     {
       const std::lock_guard lock(mutex);
       if (!idle.empty()) {
-        Data data = std::move(idle.back());
+        std::unique_ptr<Search> search = std::move(idle.back());
         idle.pop_back();
-        return data;
+        return search;
       }
     }
-    Data data(pcre2_match_data_create(1, nullptr), pcre2_match_data_free);
-    if (!data) fail(Fault::resource, "[regex] no memory for a search");
-    return data;
+    return std::make_unique<Search>();
   }
-  void take_back(Data data) const {
+  void take_back(std::unique_ptr<Search> search) const {
     const std::lock_guard lock(mutex);
-    idle.push_back(std::move(data));
+    idle.push_back(std::move(search));
   }
 
   mutable std::mutex mutex;
-  mutable std::vector<Data> idle;  // one for each thread that searched at a time
+  mutable std::vector<std::unique_ptr<Search>> idle;  // one for each thread that searched at a time
 };
 
 Regex::Regex(std::string_view oniguruma, std::string_view where) {
@@ -59,12 +72,9 @@ Regex::Regex(std::string_view oniguruma, std::string_view where) {
   compiled->source = oniguruma;
   const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(
       pcre2_compile_context_create(nullptr), pcre2_compile_context_free);
-  compiled->limits.reset(pcre2_match_context_create(nullptr));
-  if (!context || !compiled->limits) fail(Fault::resource, "[regex] no memory to compile");
+  if (!context) fail(Fault::resource, "[regex] no memory to compile");
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
   pcre2_set_bsr(context.get(), PCRE2_BSR_UNICODE);
-  pcre2_set_match_limit(compiled->limits.get(), most_steps);
-  pcre2_set_heap_limit(compiled->limits.get(), most_memory);
   int error = 0;
   PCRE2_SIZE place = 0;
   compiled->code.reset(
@@ -81,13 +91,13 @@ Regex::Regex(std::string_view oniguruma, std::string_view where) {
 }
 
 std::optional<Span> Regex::find(std::string_view text, std::size_t from) const {
-  Data data = compiled_->lend();
+  auto search = compiled_->lend();
   const int found =
       pcre2_match(compiled_->code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
-                  from, PCRE2_NO_UTF_CHECK, data.get(), compiled_->limits.get());
-  const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(data.get());
+                  from, PCRE2_NO_UTF_CHECK, search->data.get(), search->limits.get());
+  const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(search->data.get());
   const Span span{ends[0], ends[1]};
-  compiled_->take_back(std::move(data));
+  compiled_->take_back(std::move(search));
   if (found == PCRE2_ERROR_NOMATCH) return std::nullopt;
   if (found < 0) {
     fail(Fault::resource, "[regex] ", compiled_->source, " gave up at byte ", from,
