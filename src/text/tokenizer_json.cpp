@@ -2,6 +2,9 @@
 // small rest as Json for the stage tables.
 #include <simdjson.h>
 
+#include <charconv>
+#include <cmath>
+
 #include "text/bpe.h"
 #include "text/engine.h"
 #include "text/word_models.h"
@@ -133,6 +136,35 @@ std::unique_ptr<Model> read_bpe(Object object, std::string_view where) {
   return make_bpe(read_vocabulary(Object(*entries), where), rules, std::move(options), where);
 }
 
+// A score as the library has it. Its reader (serde_json) takes the digits for a whole number,
+// rounds that to a double and divides by a power of ten: often one bit off the nearest double,
+// which is enough to break ties of paths. The digits are taken to be the shortest ones, as both
+// Rust and Python write them.
+double library_score(double score) {
+  char text[40];
+  const char* end =
+      std::to_chars(text, text + sizeof text, score, std::chars_format::scientific).ptr;
+  std::uint64_t digits = 0;
+  int exponent = 0;
+  const char* at = text;
+  for (bool after_point = false; at < end && *at != 'e'; ++at) {
+    if (*at == '.') after_point = true;
+    if (*at < '0' || *at > '9') continue;
+    digits = 10 * digits + static_cast<std::uint64_t>(*at - '0');
+    exponent -= after_point;
+  }
+  if (at == end) return score;  // not finite
+  int power = 0;
+  at += at[1] == '+' ? 2 : 1;
+  std::from_chars(at, end, power);
+  exponent += power;
+  if (exponent >= 0 || exponent < -300) return score;
+  const std::string divisor = "1e" + std::to_string(-exponent);
+  double ten = 1;
+  std::from_chars(divisor.data(), divisor.data() + divisor.size(), ten);
+  return std::copysign(static_cast<double>(digits) / ten, score);
+}
+
 std::unique_ptr<Model> read_unigram(Object object, std::string_view where) {
   const auto list = member(object, "vocab");
   ensure_file(list && list->is_array(), where, ": the Unigram model has no list 'vocab'");
@@ -149,7 +181,7 @@ std::unique_ptr<Model> read_unigram(Object object, std::string_view where) {
     ensure_file(good, where, ": vocab entry ", id, " is not [piece, score]");
     ensure_file(id < largest_vocabulary, where, ": more than ", largest_vocabulary, " pieces");
     vocabulary.add_again(piece, id);  // the library's trainer writes some pieces twice
-    options.scores.push_back(score);
+    options.scores.push_back(library_score(score));
   }
   ensure_file(!options.scores.empty(), where, ": the vocabulary is empty");
   if (settings.contains("unk_id") && !settings["unk_id"].is_null()) {
