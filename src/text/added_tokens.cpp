@@ -55,6 +55,10 @@ void AddedTokens::split(std::string_view text, bool normalized,
     const AddedToken& found = tokens_[static_cast<std::size_t>(match->value)];
     if (found.single_word && !stands_alone(text, *match)) continue;
     std::size_t begin = match->begin, end = match->end;
+    // A token of white space may stand in what the token before it took along. If it strips, too,
+    // nothing is left of it (the library drops such a token, or panics where it would end before
+    // it begins); if not, it is given out again.
+    if (found.lstrip) begin = std::max(begin, done);
     while (found.lstrip && begin > done) {
       const std::size_t before = character_before(text, begin);
       if ((classes_at(text, before) & strip_space) == 0) break;
@@ -64,7 +68,7 @@ void AddedTokens::split(std::string_view text, bool normalized,
       end += static_cast<std::size_t>(character_length(text[end]));
     }
     if (done < begin) gap(text.substr(done, begin - done));
-    token(found.id);
+    if (begin < end) token(found.id);
     done = end;
   }
   if (done < text.size()) gap(text.substr(done));

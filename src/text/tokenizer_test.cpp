@@ -153,6 +153,31 @@ TEST(Tokenizer, KnowsTokensByNameAndId) {
   EXPECT_EQ(tokenizer.decode(std::vector<std::int32_t>{-1, 9000, 2147483647}, false), "");
 }
 
+// Equal paths but for the last bit of a sum: scores must be the doubles that serde_json reads,
+// which are not always the nearest ones. Ids by tokenizers 0.23.3.
+TEST(Tokenizer, ScoresOfUnigramTiesAreTheLibrarys) {
+  const Tokenizer tokenizer = Tokenizer::load(tokenizers_folder + "kinds/unigram.json");
+  const std::string mark = "\xEF\xBF\xBD";
+  using Ids = std::vector<std::int32_t>;
+  EXPECT_EQ(tokenizer.encode(mark + mark + mark + mark, false), (Ids{259, 543, 545}));
+  EXPECT_EQ(tokenizer.encode("ऀ" + mark + mark + mark + mark + "म", false),
+            (Ids{259, 0, 545, 543, 947}));
+}
+
+// A token of white space within what the token before it took along. Ids by tokenizers 0.23.3.
+TEST(Tokenizer, StrippingTokensThatOverlap) {
+  const Tokenizer tokenizer = Tokenizer::parse_json(
+      R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}, "added_tokens": [
+          {"id": 2, "content": "<s>", "lstrip": true, "rstrip": true},
+          {"id": 3, "content": "\t", "lstrip": true}, {"id": 4, "content": "\n"}]})",
+      "given");
+  using Ids = std::vector<std::int32_t>;
+  EXPECT_EQ(tokenizer.encode("a<s>\tb", false), (Ids{0, 2, 1}));
+  EXPECT_EQ(tokenizer.encode("a<s>\t<s>b", false), (Ids{0, 2, 2, 1}));
+  EXPECT_EQ(tokenizer.encode("a<s>\nb", false), (Ids{0, 2, 4, 1}));
+  EXPECT_EQ(tokenizer.encode("a<s>\n\nb", false), (Ids{0, 2, 4, 4, 1}));
+}
+
 TEST(Tokenizer, ConfigSaysWhatSurroundsASentencePieceText) {
   const std::string bytes = read_bytes(tokenizers_folder + "llama/tokenizer.model");
   const auto special = [&](std::string_view config) {
