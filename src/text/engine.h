@@ -31,15 +31,14 @@ std::shared_ptr<const Engine> read_tiktoken(std::string_view bytes, std::string_
 
 // The contents of the files of a directory; empty: the file is not there.
 struct DirectoryFiles {
+  bool list = false;       // vocab.txt (BERT's form), not vocab.json and merges.txt (GPT-2's)
   std::string vocabulary;  // vocab.json or vocab.txt
   std::string merges;      // merges.txt
   std::string config;      // tokenizer_config.json
-  std::string special_tokens_map, added_tokens;
+  std::string special_tokens_map, added_tokens;  // .json
+  std::string model;                             // config.json
 };
-// GPT-2's vocab.json and merges.txt, and BERT's vocab.txt.
-std::shared_ptr<const Engine> read_vocabulary_and_merges(const DirectoryFiles& files,
-                                                         std::string_view where);
-std::shared_ptr<const Engine> read_vocabulary_list(const DirectoryFiles& files,
-                                                   std::string_view where);
+std::shared_ptr<const Engine> read_vocabulary_files(const DirectoryFiles& files,
+                                                    std::string_view where);
 
 }  // namespace quaver::tokens

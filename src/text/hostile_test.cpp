@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "core/error.h"
+#include "text/engine.h"
 #include "text/tokenizer.h"
 
 namespace quaver {
@@ -295,13 +296,21 @@ TEST(DirectoryTokenizers, VocabularyFiles) {
     std::ofstream(place / name, std::ios::binary) << content;
   };
   using Ids = std::vector<std::int32_t>;
-  write("vocab.txt", "[UNK]\n[CLS]\n[SEP]\nab\n##c\n");
-  EXPECT_EQ(Tokenizer::find(place)->encode("ABC [SEP] x", true), (Ids{1, 3, 4, 2, 0, 2}));
+  write("vocab.txt", "[UNK]\n[CLS]\n[SEP]\nab\xE3\x80\x80\n##c\n");
+  // [PAD] and [MASK] follow the vocabulary, as transformers has it.
+  EXPECT_EQ(Tokenizer::find(place)->encode("ABC [SEP] x[MASK]", true), (Ids{1, 3, 4, 2, 0, 6, 2}));
   write("vocab.json", R"({"a": 0, "b": 1, "ab": 2, "</s>": 3})");
   write("merges.txt", "#version: 0.2\na b\n");
+  EXPECT_EQ(Tokenizer::find(place)->encode("ab<|endoftext|></s>", true), (Ids{2, 4}));
   write("added_tokens.json", R"({"<x>": 4})");
   write("tokenizer_config.json", R"({"bos_token": "</s>", "add_bos_token": true})");
-  EXPECT_EQ(Tokenizer::find(place)->encode("ab<x>a", true), (Ids{3, 2, 4, 0}));
+  EXPECT_EQ(Tokenizer::find(place)->encode("ab<x>a<|endoftext|>", true), (Ids{3, 2, 4, 0, 5}));
+  write("special_tokens_map.json", R"({"pad_token": {"content": "<y>", "lstrip": true}})");
+  EXPECT_EQ(Tokenizer::find(place)->encode("b <y>", true), (Ids{3, 1, 6}));
+  // Where the configuration lists the tokens, the older files do not count.
+  write("tokenizer_config.json", R"({"eos_token": "b", "unk_token": null, "bos_token": null,
+      "added_tokens_decoder": {"4": {"content": "<z>"}}, "additional_special_tokens": ["<w>"]})");
+  EXPECT_EQ(Tokenizer::find(place)->encode("b<z><w>ab<x>", true), (Ids{1, 4, 5, 0, 1}));
   write("merges.txt", "a c\n");
   EXPECT_NE(error_of([&] { Tokenizer::find(place); }).second.find("'c', which is not in"),
             std::string::npos);
@@ -309,6 +318,26 @@ TEST(DirectoryTokenizers, VocabularyFiles) {
   EXPECT_NE(error_of([&] { Tokenizer::find(place); }).second.find("tokenizer_config.json"),
             std::string::npos);
   std::filesystem::remove_all(place);
+}
+
+TEST(DirectoryTokenizers, ClassesOfTransformers) {
+  const auto ids = [](const std::string& config, const std::string& model, const char* text) {
+    const tokens::DirectoryFiles files{
+        .vocabulary = R"({"a": 0, "1": 1, "11": 2, "e": 3, "Ì": 4, "ģ": 5, "Ã": 6, "©": 7})",
+        .merges = "1 1\n",
+        .config = config,
+        .model = model};
+    return Tokenizer::parse_vocabulary(files, "given").encode(text, true);
+  };
+  using Ids = std::vector<std::int32_t>;
+  const char* text = "11e\xCC\x81";
+  EXPECT_EQ(ids("", "", text), (Ids{2, 3, 4, 5}));
+  EXPECT_EQ(ids(R"({"tokenizer_class": "Qwen2TokenizerFast"})", "", text), (Ids{1, 1, 6, 7}));
+  EXPECT_EQ(ids("", R"({"model_type": "qwen3_moe"})", text), (Ids{1, 1, 6, 7}));
+  EXPECT_EQ(ids(R"({"tokenizer_class": "GPTNeoXTokenizer"})", R"({"model_type": "qwen2"})", text),
+            (Ids{2, 6, 7}));
+  // cls, eos, unk, sep and pad are not in the vocabulary: <s> 8, </s> 9.
+  EXPECT_EQ(ids(R"({"tokenizer_class": "RobertaTokenizer"})", "", "a"), (Ids{8, 0, 9}));
 }
 
 TEST(HostileFiles, NamesAndContent) {

@@ -60,11 +60,14 @@ Tokenizer Tokenizer::load(const std::filesystem::path& file) {
   if (file.extension() == ".tiktoken") return parse_tiktoken(bytes, file.string());
   const bool list = file.filename() == "vocab.txt";
   if (list || file.filename() == "vocab.json") {
-    const tokens::DirectoryFiles files{
-        std::move(bytes), beside("merges.txt"), beside("tokenizer_config.json"),
-        beside("special_tokens_map.json"), beside("added_tokens.json")};
-    return Tokenizer(list ? tokens::read_vocabulary_list(files, file.string())
-                          : tokens::read_vocabulary_and_merges(files, file.string()));
+    const tokens::DirectoryFiles files{.list = list,
+                                       .vocabulary = std::move(bytes),
+                                       .merges = beside("merges.txt"),
+                                       .config = beside("tokenizer_config.json"),
+                                       .special_tokens_map = beside("special_tokens_map.json"),
+                                       .added_tokens = beside("added_tokens.json"),
+                                       .model = beside("config.json")};
+    return parse_vocabulary(files, file.string());
   }
   const std::size_t first = bytes.find_first_not_of(" \t\r\n\xEF\xBB\xBF");
   const bool json = first != std::string::npos && bytes[first] == '{';
@@ -80,6 +83,10 @@ Tokenizer Tokenizer::parse_json(std::string_view bytes, std::string_view where) 
 Tokenizer Tokenizer::parse_sentencepiece(std::string_view bytes, std::string_view where,
                                          std::string_view config) {
   return Tokenizer(tokens::read_sentencepiece_model(bytes, where, config));
+}
+
+Tokenizer Tokenizer::parse_vocabulary(const tokens::DirectoryFiles& files, std::string_view where) {
+  return Tokenizer(tokens::read_vocabulary_files(files, where));
 }
 
 Tokenizer Tokenizer::parse_tiktoken(std::string_view bytes, std::string_view where) {

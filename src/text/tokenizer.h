@@ -13,6 +13,7 @@
 namespace quaver {
 
 namespace tokens {
+struct DirectoryFiles;
 struct Engine;
 struct TextStreamState;
 }  // namespace tokens
@@ -39,6 +40,9 @@ class Tokenizer {
   static Tokenizer parse_json(std::string_view bytes, std::string_view where);
   static Tokenizer parse_sentencepiece(std::string_view bytes, std::string_view where,
                                        std::string_view config = {});
+
+  // vocab.json with merges.txt or vocab.txt, and what stands beside them (engine.h).
+  static Tokenizer parse_vocabulary(const tokens::DirectoryFiles& files, std::string_view where);
 
   // A tiktoken rank file: the name at the end of `where` or the number of ranks tells its pattern.
   static Tokenizer parse_tiktoken(std::string_view bytes, std::string_view where);

@@ -107,20 +107,32 @@ def golden_cases(place):
 def vocabulary_cases(place):
     """vocab.json with merges.txt, vocab.txt: what transformers reads of the same directory."""
     names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
-    bert = {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "mask_token": "[MASK]"}
-    for name, base, wanted, config in [
-            ("vocab.json", "bytes", "GPT2Tokenizer", names), ("vocab.json, prefix space", "bytes", "GPT2Tokenizer", names | {"add_prefix_space": True}),
-            ("vocab.json, roberta", "bytes", "RobertaTokenizer", names | {"tokenizer_class": "RobertaTokenizer", "cls_token": "<s>", "sep_token": "</s>"}),
-            ("vocab.txt", "wordpiece", "BertTokenizer", bert), ("vocab.txt, cased", "wordpiece", "BertTokenizer", bert | {"do_lower_case": False}),
-            ("vocab.txt, accents", "wordpiece", "BertTokenizer", bert | {"strip_accents": False, "tokenize_chinese_chars": False})]:
+    added = {"content": "girl", "lstrip": False, "rstrip": True, "normalized": True, "single_word": True, "special": False}
+    for name, base, wanted, config, more in [
+            ("vocab.json", "bytes", "GPT2Tokenizer", names, {}), ("vocab.json, no config", "bytes", "GPT2Tokenizer", None, {}),
+            ("vocab.json, prefix space", "bytes", "GPT2Tokenizer", names | {"add_prefix_space": True, "add_bos_token": True}, {}),
+            ("vocab.json, older files", "bytes", "GPT2Tokenizer", {"bos_token": None}, {"added_tokens.json": {"<sep>": 1500, "girl": 1501, "[MASK]": 1502}, "special_tokens_map.json": {"mask_token": "[MASK]"}}),
+            ("vocab.json, listed", "bytes", "GPT2Tokenizer", names | {"added_tokens_decoder": {"1500": added, "1501": added | {"content": "<sep>", "special": True}}, "additional_special_tokens": ["<mask>", "[CLS]"]},
+             {"added_tokens.json": {"the": 1500}}),
+            ("vocab.json, qwen 2", "bytes", "Qwen2Tokenizer", {"eos_token": "<|im_end|>"}, {}), ("vocab.json, qwen 3.5", "bytes", "Qwen3_5Tokenizer", {}, {}),
+            ("vocab.json, gpt_neox", "bytes", "GPTNeoXTokenizer", {}, {}), ("vocab.json, roberta", "bytes", "RobertaTokenizer", {}, {}),
+            ("vocab.txt", "wordpiece", "BertTokenizer", {}, {}), ("vocab.txt, cased", "wordpiece", "BertTokenizer", {"do_lower_case": False}, {}),
+            ("vocab.txt, accents", "wordpiece", "BertTokenizer", {"strip_accents": False, "tokenize_chinese_chars": False, "pad_token": None}, {})]:
         folder = os.path.join(place, name)
-        write(folder, "tokenizer_config.json", {"tokenizer_class": wanted} | config)
+        os.makedirs(folder)
+        if config is not None:
+            write(folder, "tokenizer_config.json", {"tokenizer_class": wanted} | config)
+        for file, content in more.items():
+            write(folder, file, content)
         model = tokenizers.Tokenizer.from_file(os.path.join(DATA, "kinds", base + ".json")).model
         model.save(folder)
 
         def reference(folder=folder, wanted=wanted):
             import transformers
-            return Json(getattr(transformers, wanted).from_pretrained(folder)._tokenizer)
+            made = getattr(transformers, wanted)
+            if wanted == "Qwen3_5Tokenizer":  # its from_pretrained reads a tokenizer.json only
+                return Json(made(vocab=os.path.join(folder, "vocab.json"), merges=os.path.join(folder, "merges.txt"))._tokenizer)
+            return Json(made.from_pretrained(folder)._tokenizer)
 
         yield name, os.path.join(folder, name.split(",")[0]), reference
 
