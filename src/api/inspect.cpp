@@ -83,11 +83,9 @@ Json quantization_json(const Json& config) {
 }
 
 Json tokenizer_json(const std::filesystem::path& directory) {
-  const std::optional<Tokenizer> tokenizer = Tokenizer::find(directory);
-  if (!tokenizer) return {};
-  const bool json = std::filesystem::exists(directory / "tokenizer.json");
-  return {{"file", json ? "tokenizer.json" : "tokenizer.model"},
-          {"vocabulary", tokenizer->vocab_size()}};
+  const auto file = Tokenizer::file_in(directory);
+  if (!file) return {};
+  return {{"file", file->filename().string()}, {"vocabulary", Tokenizer::load(*file).vocab_size()}};
 }
 
 std::int64_t count_weight_files(const TensorSource& source) {

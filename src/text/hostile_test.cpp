@@ -296,11 +296,17 @@ TEST(DirectoryTokenizers, VocabularyFiles) {
     std::ofstream(place / name, std::ios::binary) << content;
   };
   using Ids = std::vector<std::int32_t>;
+  write("b.tiktoken", "Yg== 0\nYQ== 1\n");
+  write("a.tiktoken", "YQ== 0\nYg== 1\n");
+  EXPECT_EQ(Tokenizer::file_in(place), place / "a.tiktoken");
+  EXPECT_EQ(Tokenizer::find(place)->encode("ab", true), (Ids{0, 1}));
   write("vocab.txt", "[UNK]\n[CLS]\n[SEP]\nab\xE3\x80\x80\n##c\n");
   // [PAD] and [MASK] follow the vocabulary, as transformers has it.
   EXPECT_EQ(Tokenizer::find(place)->encode("ABC [SEP] x[MASK]", true), (Ids{1, 3, 4, 2, 0, 6, 2}));
+  EXPECT_EQ(Tokenizer::file_in(place), place / "vocab.txt");
   write("vocab.json", R"({"a": 0, "b": 1, "ab": 2, "</s>": 3})");
   write("merges.txt", "#version: 0.2\na b\n");
+  EXPECT_EQ(Tokenizer::file_in(place), place / "vocab.json");
   EXPECT_EQ(Tokenizer::find(place)->encode("ab<|endoftext|></s>", true), (Ids{2, 4}));
   write("added_tokens.json", R"({"<x>": 4})");
   write("tokenizer_config.json", R"({"bos_token": "</s>", "add_bos_token": true})");

@@ -31,15 +31,12 @@ void pass_token(const Engine& engine, std::int32_t id, bool skip_special, const 
 
 }  // namespace
 
-std::optional<Tokenizer> Tokenizer::find(const std::filesystem::path& directory) {
+std::optional<std::filesystem::path> Tokenizer::file_in(const std::filesystem::path& directory) {
   using std::filesystem::exists;
-  for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
-    if (exists(directory / name)) return load(directory / name);
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"}) {
+    if (name == std::string_view("vocab.json") && !exists(directory / "merges.txt")) continue;
+    if (exists(directory / name)) return directory / name;
   }
-  if (exists(directory / "vocab.json") && exists(directory / "merges.txt")) {
-    return load(directory / "vocab.json");
-  }
-  if (exists(directory / "vocab.txt")) return load(directory / "vocab.txt");
   std::vector<std::filesystem::path> ranks;
   if (std::filesystem::is_directory(directory)) {
     for (const auto& entry : std::filesystem::directory_iterator(directory)) {
@@ -47,7 +44,13 @@ std::optional<Tokenizer> Tokenizer::find(const std::filesystem::path& directory)
     }
   }
   if (ranks.empty()) return std::nullopt;
-  return load(*std::min_element(ranks.begin(), ranks.end()));
+  return *std::min_element(ranks.begin(), ranks.end());
+}
+
+std::optional<Tokenizer> Tokenizer::find(const std::filesystem::path& directory) {
+  const auto file = file_in(directory);
+  if (!file) return std::nullopt;
+  return load(*file);
 }
 
 Tokenizer Tokenizer::load(const std::filesystem::path& file) {

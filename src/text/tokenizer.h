@@ -28,6 +28,8 @@ class Tokenizer {
   // The tokenizer of a checkpoint directory: tokenizer.json, else tokenizer.model, vocab.json with
   // merges.txt, vocab.txt, a file *.tiktoken; nullopt: none is there. Errors are those of `load`.
   static std::optional<Tokenizer> find(const std::filesystem::path& directory);
+  // The file that `find` would load.
+  static std::optional<std::filesystem::path> file_in(const std::filesystem::path& directory);
 
   // Reads a tokenizer.json, a *.tiktoken, a vocab.json or vocab.txt with the files beside it, or a
   // SentencePiece model (by the name's ending .model, else by the content); for the latter

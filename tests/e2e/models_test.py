@@ -183,6 +183,7 @@ def test_inspect(_):
     assert report["shape"]["layers"] == 6 and report["bits_per_weight"] == 16
     assert len([m for m in report["modules"] if m["name"].endswith("fc1")]) == 6
     assert all(m["kernel_many"] and m["kernel_one"] for m in report["modules"])
+    assert report["tokenizer"]["file"] == "tokenizer.json" and report["tokenizer"]["vocabulary"] == 4096
     tensors = read_safetensors(os.path.join(MODEL, "model.safetensors"))
     assert sorted(t["name"] for t in report["tensors"]) == sorted(tensors)
     out, _ = run("inspect", MODEL)
