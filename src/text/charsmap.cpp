@@ -37,6 +37,18 @@ Charsmap::Replacement Charsmap::longest(std::string_view input) const { return f
 
 Charsmap::Replacement Charsmap::shortest(std::string_view input) const { return find(input, true); }
 
+bool Charsmap::any_begins_with(std::string_view bytes) const {
+  if (units_.empty()) return false;
+  std::size_t node = offset_of(units_[0]);
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    node ^= byte;
+    if (node >= units_.size() || (units_[node] & (1u << 31 | 0xFF)) != byte) return false;
+    node ^= offset_of(units_[node]);
+  }
+  return true;
+}
+
 Charsmap::Replacement Charsmap::find(std::string_view input, bool first) const {
   Replacement best{0, {}};
   if (units_.empty()) return best;

@@ -22,6 +22,8 @@ class Charsmap {
   // The rules for the longest and for the shortest beginning of `input` that has one.
   Replacement longest(std::string_view input) const;
   Replacement shortest(std::string_view input) const;
+  // Whether a rule's input begins with `bytes`.
+  bool any_begins_with(std::string_view bytes) const;
 
  private:
   Replacement find(std::string_view input, bool first) const;

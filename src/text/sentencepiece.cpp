@@ -108,6 +108,27 @@ void refuse_denormalizer(std::string_view bytes, std::string_view where) {
   }
 }
 
+// Fills model.changes, so that the normalizer can copy what no rule and no symbol begins with.
+void find_changes(SentencePieceModel& model) {
+  for (int first = 0; first < 256; ++first) {
+    const auto lead = static_cast<char>(first);
+    Change& change = model.changes[static_cast<std::size_t>(first)];
+    if (!model.charsmap.any_begins_with({&lead, 1})) continue;
+    bool alone = first >= 0x80 || model.charsmap.longest({&lead, 1}).length > 0;
+    for (int second = 0; !alone && second < 128; ++second) {
+      const char both[] = {lead, static_cast<char>(second)};
+      alone = model.charsmap.any_begins_with({both, 2});
+    }
+    change = alone ? Change::perhaps : Change::before_others;
+  }
+  for (std::size_t id = 0; id < model.types.size(); ++id) {
+    if (model.types[id] != PieceType::user_defined) continue;
+    const auto piece = model.pieces.token(static_cast<std::int32_t>(id));
+    model.changes[static_cast<unsigned char>((*piece)[0])] = Change::perhaps;
+  }
+  model.changes[' '] = Change::perhaps;
+}
+
 }  // namespace
 
 SentencePieceModel read_sentencepiece(std::string_view bytes, std::string_view where) {
@@ -126,6 +147,7 @@ SentencePieceModel read_sentencepiece(std::string_view bytes, std::string_view w
     ensure_file(model.byte_ids[static_cast<std::size_t>(byte)] >= 0, where,
                 ": byte_fallback without a piece for byte ", byte);
   }
+  find_changes(model);
   return model;
 }
 
@@ -148,6 +170,20 @@ Prefix next_prefix(const SentencePieceModel& model, std::string_view input) {
   return {input.substr(0, length), length};
 }
 
+// Bytes at the beginning of `input` that the normalizer copies: no spaces among them.
+std::size_t unchanged(const SentencePieceModel& model, std::string_view input) {
+  std::size_t end = 0;
+  while (end < input.size()) {
+    const Change change = model.changes[static_cast<unsigned char>(input[end])];
+    if (change == Change::perhaps) break;
+    const auto after = end + static_cast<std::size_t>(character_length(input[end]));
+    const bool before_other = after < input.size() && (input[after] & 0x80) != 0;
+    if (change == Change::before_others && before_other) break;
+    end = after;
+  }
+  return end;
+}
+
 std::string normalized(const SentencePieceModel& model, std::string_view input) {
   const std::string_view space = model.escape_whitespaces ? space_mark : " ";
   std::string out;
@@ -163,6 +199,12 @@ std::string normalized(const SentencePieceModel& model, std::string_view input) 
   if (!model.space_is_suffix && model.add_dummy_prefix) out += space;
   bool after_space = model.remove_extra_whitespaces;
   while (!input.empty()) {
+    if (const std::size_t plain = unchanged(model, input); plain > 0) {
+      out += input.substr(0, plain);
+      input.remove_prefix(plain);
+      after_space = false;
+      continue;
+    }
     Prefix prefix = next_prefix(model, input);
     input.remove_prefix(prefix.length);
     while (after_space && !prefix.text.empty() && prefix.text[0] == ' ') {

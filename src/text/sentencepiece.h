@@ -21,6 +21,13 @@ enum class PieceType {
   byte = 6
 };
 
+// What the normalizer may do to a character that begins with some byte.
+enum class Change : unsigned char {
+  never,
+  before_others,  // an ASCII character, but only if the next one is not ASCII
+  perhaps
+};
+
 struct SentencePieceModel {
   Vocabulary pieces;
   std::vector<PieceType> types;  // by id
@@ -37,6 +44,7 @@ struct SentencePieceModel {
   bool add_dummy_prefix = true;
   bool remove_extra_whitespaces = true;
   bool escape_whitespaces = true;
+  std::array<Change, 256> changes{};  // by the first byte; a space counts as changed
 };
 
 SentencePieceModel read_sentencepiece(std::string_view bytes, std::string_view where);

@@ -52,6 +52,7 @@ class SentencePieceUnigram final : public Model {
       if (type == PieceType::normal || type == PieceType::user_defined) {
         entries.emplace_back(*model_->pieces.token(id), id);
       }
+      scores_.push_back(score_of(id, model_->pieces.token(id)->size()));
     }
     trie_ = Trie(std::move(entries), where);
     unknown_score_ = worst - unknown_penalty;
@@ -123,7 +124,7 @@ class SentencePieceUnigram final : public Model {
         if (node == Trie::dead) break;
         const std::int32_t id = trie_.value(node);
         if (id == Trie::none) continue;
-        reach(end, score_of(id, end - at) + here, id);
+        reach(end, scores_[static_cast<std::size_t>(id)] + here, id);
         has_single = has_single || end == after;
       }
       if (!has_single) reach(after, unknown_score_ + here, model_->unknown_id);
@@ -133,6 +134,7 @@ class SentencePieceUnigram final : public Model {
 
   std::shared_ptr<const SentencePieceModel> model_;
   Trie trie_;
+  std::vector<float> scores_;  // by id
   float unknown_score_ = 0;
 };
 

@@ -59,23 +59,41 @@ std::size_t skip_ascii(std::string_view text, std::size_t at) {
 
 }  // namespace
 
-bool is_valid_utf8(std::string_view text) {
-  for (std::size_t at = 0; (at = skip_ascii(text, at)) < text.size();) {
-    const CodePoint point = read_code_point(text, at);
-    if (!point.valid) return false;
-    at += static_cast<std::size_t>(point.length);
+std::size_t end_of_valid(std::string_view text, std::size_t at) {
+  const auto inside = [&](std::size_t place, unsigned char low = 0x80, unsigned char high = 0xBF) {
+    const auto byte = static_cast<unsigned char>(text[place]);
+    return byte >= low && byte <= high;
+  };
+  while ((at = skip_ascii(text, at)) < text.size()) {
+    const auto lead = static_cast<unsigned char>(text[at]);
+    const std::size_t left = text.size() - at;
+    if (lead < 0x80) {
+      at += 1;
+    } else if (lead >= 0xC2 && lead < 0xE0 && left >= 2 && inside(at + 1)) {
+      at += 2;
+    } else if (lead >= 0xE1 && lead < 0xF0 && lead != 0xED && left >= 3 && inside(at + 1) &&
+               inside(at + 2)) {
+      at += 3;
+    } else {  // the leads whose second byte has a range of its own, and what is ill-formed
+      const CodePoint point = read_code_point(text, at);
+      if (!point.valid) return at;
+      at += static_cast<std::size_t>(point.length);
+    }
   }
-  return true;
+  return text.size();
 }
+
+bool is_valid_utf8(std::string_view text) { return end_of_valid(text, 0) == text.size(); }
 
 std::string replaced_invalid(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   for (std::size_t at = 0; at < text.size();) {
-    const CodePoint point = read_code_point(text, at);
-    const auto length = static_cast<std::size_t>(point.length);
-    out += point.valid ? text.substr(at, length) : replacement_character;
-    at += length;
+    const std::size_t end = end_of_valid(text, at);
+    out += text.substr(at, end - at);
+    if (end == text.size()) break;
+    out += replacement_character;
+    at = end + static_cast<std::size_t>(read_code_point(text, end).length);
   }
   return out;
 }

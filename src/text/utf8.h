@@ -57,6 +57,9 @@ inline std::size_t character_before(std::string_view text, std::size_t end) {
 
 void append_code_point(std::string& out, char32_t value);
 
+// Where the first ill-formed sequence from `at` on begins, or text.size(). A character begins
+// there.
+std::size_t end_of_valid(std::string_view text, std::size_t at);
 bool is_valid_utf8(std::string_view text);
 
 // `text` with U+FFFD for each maximal ill-formed subpart.
