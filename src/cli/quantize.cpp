@@ -112,8 +112,10 @@ int run_quantize(const Command& self, std::span<const std::string> arguments) {
     progress.clear();
     progress.event({{"event", "error"}, {"message", error.what()}});
     if (error.fault != Fault::interrupted) throw;
-    note(common, text("quaver: interrupted; ", (*words)[1], " was not written, ", (*words)[1],
-                      ".partial holds unfinished work and may be removed"));
+    note(common, text("quaver: interrupted; ", (*words)[1],
+                      " is not written yet; the same command goes on "
+                      "where this one stopped, with the work in ",
+                      (*words)[1], ".partial"));
     return 130;
   }
   progress.clear();
@@ -135,9 +137,9 @@ constinit const Command quantize = {
     .help =
         "Quantizes the linears of MODEL, a Hugging Face checkpoint directory, block by block, and\n"
         "writes OUT: packed weights, configs, tokenizer and quaver-report.json. The work lies in\n"
-        "OUT.partial until it is whole and verified. The same command on a finished OUT prints "
-        "its\n"
-        "summary; another job needs --overwrite.\n"
+        "OUT.partial until it is whole and verified; after Ctrl-C or a kill the same command goes\n"
+        "on there. The same command on a finished OUT prints its summary; another job needs\n"
+        "--overwrite.\n"
         "\n"
         "Examples:\n"
         "  quaver quantize models/story-opt story-opt-4bit\n"

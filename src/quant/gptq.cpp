@@ -245,9 +245,10 @@ class Gptq final : public BlockPass {
       auto found = factors.find(order);
       if (found == factors.end())
         found = factors.emplace(order, inverse_factor(job.hessian, order, settings_.damp)).first;
-      job.reports.push_back(quantize(site, job, found->second, order));
-      job.reports.back().seconds =
+      SiteReport report = quantize(site, job, found->second, order);
+      report.seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      job.done(site, report);
     }
   }
 

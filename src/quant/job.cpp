@@ -1,8 +1,10 @@
 #include "quant/job.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/file.h"
+#include "core/log.h"
 #include "core/options.h"
 
 namespace quaver {
@@ -40,6 +42,50 @@ Json json_if_readable(const fs::path& file) {
   } catch (const Error&) {
     return {};
   }
+}
+
+// What tells two jobs apart, for an error message: ": options.bits is 3 there, 4 here".
+std::string difference(const Json& there, const Json& here) {
+  if (!there.is_object()) return {};
+  const Json flat_there = there.flatten(), flat_here = here.flatten();
+  for (const auto& [key, value] : flat_here.items()) {
+    std::string name = key.substr(1);
+    std::ranges::replace(name, '/', '.');
+    if (!flat_there.contains(key)) return text(": ", name, " is not known there");
+    if (flat_there[key] == value) continue;
+    if (name.starts_with("model.")) return ": of another model";
+    if (name == "calibration") return ": of another calibration text";
+    return text(": ", name, " is ", flat_there[key].dump(), " there, ", value.dump(), " here");
+  }
+  return {};
+}
+
+constexpr const char* replaced = "replaced";  // in OUT.partial: the output whose place it takes
+
+// Empties OUT.partial, but for the work of this very job.
+void drop(const fs::path& partial, bool keep_work) {
+  for (const std::string& name : names_in(partial))
+    if (name != replaced && (!keep_work || (name != job_file && name != "work")))
+      fs::remove_all(partial / name);
+}
+
+// What a published output needs no more, and a kill may have left there.
+void drop_work(const fs::path& out) {
+  for (const char* name : {"work", job_file, replaced}) {
+    std::error_code error;
+    fs::remove_all(out / name, error);
+    if (error)
+      log(LogLevel::warning, (out / name).string(),
+          " is not needed and cannot be removed: ", error.message());
+  }
+}
+
+// Whether a kill came before the job was written down: nothing is there but what that writes.
+bool is_hardly_begun(const fs::path& partial) {
+  if (!fs::is_directory(fs::symlink_status(partial))) return false;
+  return std::ranges::all_of(names_in(partial), [](const std::string& name) {
+    return name.starts_with(text(job_file, ".tmp-"));
+  });
 }
 
 fs::path partial_of(const fs::path& out) { return out.string() + ".partial"; }
@@ -108,28 +154,34 @@ Json report_json(const QuantizeReport& report) {
 std::optional<QuantizeReport> finished_report(const fs::path& out, const Json& job, bool overwrite,
                                               std::span<const Arch* const> own_archs) {
   if (!fs::exists(fs::symlink_status(out))) return std::nullopt;
-  if (overwrite) {
-    // Only what quaver made may be replaced: OUT could be anybody's directory.
-    const bool ours = fs::is_directory(fs::symlink_status(out)) &&
-                      (fs::is_empty(out) || fs::is_regular_file(out / report_file));
-    ensure(ours, out.string(), " is not an output of quaver: --overwrite does not replace it");
-    return std::nullopt;
-  }
   const Json found = json_if_readable(out / report_file);
-  ensure(found.is_object() && found.contains("job") && found["job"] == job, out.string(),
+  const bool same = found.is_object() && found.contains("job") && found["job"] == job;
+  // Only what quaver made may be replaced: OUT could be anybody's directory.
+  const bool ours = fs::is_directory(fs::symlink_status(out)) &&
+                    (fs::is_empty(out) || fs::is_regular_file(out / report_file));
+  ensure(!overwrite || ours, out.string(),
+         " is not an output of quaver: --overwrite does not replace it");
+  ensure(overwrite || same, out.string(),
          " exists and is not this job's output; --overwrite replaces it, or choose another OUT");
-  open_model(out, {.own = own_archs});  // throws if it is not whole any more
-  return read_report(found, out.string());
+  if (!same) return std::nullopt;
+  try {
+    open_model(out, {.own = own_archs});  // throws if it is not whole any more
+    drop_work(out);
+    return read_report(found, out.string());
+  } catch (const Error&) {
+    if (!overwrite) throw;
+  }
+  return std::nullopt;
 }
 
 fs::path start_partial(const fs::path& out, const Json& job, bool overwrite) {
   const fs::path partial = partial_of(out);
   if (fs::exists(fs::symlink_status(partial))) {
-    const bool same = json_if_readable(partial / job_file) == job;
-    ensure(same || overwrite, partial.string(),
-           " holds the unfinished work of another job; run that one again, or drop it with "
-           "--overwrite");
-    fs::remove_all(partial);
+    const Json there = json_if_readable(partial / job_file);
+    ensure(there == job || overwrite || is_hardly_begun(partial), partial.string(),
+           " holds the unfinished work of another job", difference(there, job),
+           "; run that one again, or drop it with --overwrite");
+    drop(partial, there == job);
   }
   std::error_code error;
   fs::create_directories(partial, error);
@@ -140,20 +192,17 @@ fs::path start_partial(const fs::path& out, const Json& job, bool overwrite) {
 
 void publish(const fs::path& partial, const fs::path& out) {
   std::error_code error;
-  fs::remove(partial / job_file, error);
-  sync_directory(partial);
-  // What finished_report let pass is an earlier output, and goes only when the new one is in place.
-  const fs::path old = out.string() + ".replaced";
-  const bool replaces = fs::exists(fs::symlink_status(out));
-  if (replaces) {
-    fs::remove_all(old, error);
-    if (!error) fs::rename(out, old, error);
+  // What finished_report let pass is an earlier output. It moves with the new one into its place,
+  // and goes only then.
+  if (fs::exists(fs::symlink_status(out))) {
+    fs::remove_all(partial / replaced, error);
+    if (!error) fs::rename(out, partial / replaced, error);
   }
   if (!error) fs::rename(partial, out, error);
   if (error) fail(Fault::io, out.string(), ": ", error.message());
-  if (replaces) fs::remove_all(old, error);
   const fs::path parent = out.has_parent_path() ? out.parent_path() : fs::path(".");
   sync_directory(parent);
+  drop_work(out);
 }
 
 }  // namespace quaver

@@ -39,14 +39,15 @@ struct BlockJob {
   const Format* format = nullptr;
   Tensor
       hessian;  // f32 [inputs, inputs]: mean of x x^T, lower triangle valid; empty if not asked for
-  std::int64_t tokens = 0;          // rows of x that it was made of
-  std::vector<SiteReport> reports;  // the pass adds one a site
+  std::int64_t tokens = 0;  // rows of x that it was made of
+  // Called by the pass for each site when its weight is Packed; a kill later loses nothing of it.
+  std::function<void(const Site&, const SiteReport&)> done;
 };
 
 class BlockPass {
  public:
   virtual ~BlockPass() = default;
-  // Replaces every site's weight by a Packed one of job.format.
+  // Replaces every site's weight by a Packed one of job.format, and calls job.done for each.
   virtual void run(BlockJob& job) = 0;
 };
 

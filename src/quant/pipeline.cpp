@@ -17,6 +17,7 @@
 #include "io/shard_writer.h"
 #include "quant/job.h"
 #include "quant/staged.h"
+#include "quant/work.h"
 
 namespace quaver {
 namespace {
@@ -68,12 +69,17 @@ class Pipeline {
 
   QuantizeReport run(const Calibration& calibration, const fs::path& partial, const Json& job,
                      const std::string& out) {
-    if (plan_.method->needs.hessian) embed(calibration);
-    ShardWriter writer(partial, plan_.shard_bytes);
+    Work work(partial);
+    take_up(work);
+    if (plan_.method->needs.hessian) begin_hidden(calibration, work);
     loop_start_ = Clock::now();
-    for (int layer = 0; layer < checkpoint_.model.layers; ++layer) quantize_layer(layer, writer);
+    for (int layer = work.first_layer(); layer < checkpoint_.model.layers; ++layer)
+      quantize_layer(layer, work);
     chunks_.clear();
+    work.wait();
     tell("write");
+    ShardWriter writer(partial, plan_.shard_bytes);
+    for (int layer = 0; layer < checkpoint_.model.layers; ++layer) write_layer(layer, work, writer);
     for (const TensorInfo& t : checkpoint_.source->tensors())
       if (!written_.contains(t.name)) copy(t.name, writer);
     writer.finish();
@@ -107,8 +113,9 @@ class Pipeline {
                        .total = static_cast<int>(plan_.sites.size()),
                        .error = site ? site->error : 0,
                        .elapsed = seconds_since(start_)};
-    if (cost_done_ > 0)
-      p.left = seconds_since(loop_start_) * (cost_total_ - cost_done_) / cost_done_;
+    // Learned from what this run has done.
+    if (const double fresh = cost_done_ - cost_known_; fresh > 0)
+      p.left = seconds_since(loop_start_) * (cost_total_ - cost_done_) / fresh;
     progress_(p);
   }
 
@@ -139,7 +146,26 @@ class Pipeline {
     finish();
   }
 
-  void quantize_layer(int layer, TensorSink& sink) {
+  // What an earlier run of this job has done.
+  void take_up(const Work& work) {
+    for (const SiteReport& site : work.reports()) note(site);
+    cost_known_ = cost_done_;
+    if (work.first_layer() > 0)
+      groups_ = work.remark().get<std::vector<std::vector<std::string>>>();
+    for (const auto& group : groups_) endings_.insert(group.begin(), group.end());
+    if (!work.reports().empty())
+      log(LogLevel::info, "going on behind ", work.reports().size(), " of ", plan_.sites.size(),
+          " modules, which an earlier run has quantized");
+  }
+
+  // The states that enter the first block to do: embedded, or as the earlier run left them.
+  void begin_hidden(const Calibration& calibration, const Work& work) {
+    if (work.first_layer() >= checkpoint_.model.layers) return;
+    embed(calibration);
+    if (work.first_layer() > 0) work.restore(chunks_);
+  }
+
+  void quantize_layer(int layer, Work& work) {
     const std::string name = text(checkpoint_.arch->blocks, '.', layer);
     const auto block = checkpoint_.arch->block(checkpoint_.model, layer);
     load(checkpoint_, name, *block);
@@ -151,16 +177,31 @@ class Pipeline {
                   .pass = pass_.get(),
                   .needs = plan_.method->needs,
                   .sequential = options_.true_sequential,
-                  .wants_output = layer + 1 < checkpoint_.model.layers,
-                  .finished = [this](const SiteReport& site) { note(site); }};
+                  .wants_output = layer + 1 < checkpoint_.model.layers};
+    job.known = [&](const Site& site) -> std::optional<Packed> {
+      if (!work.has(site.name)) return std::nullopt;
+      return work.packed(site.name, *site.linear, site.scheme, *plan_.format);
+    };
+    job.solved = [&](const Site& site, const SiteReport& report) {
+      work.add(layer, site, report);
+      note(report);
+    };
     for (const PlannedSite& site : plan_.sites)
       if (site.layer == layer)
         job.sites.push_back({site.name, finder.linears.at(site.name), site.scheme});
-    StagedResult result;
-    if (!job.sites.empty() || (job.needs.hessian && job.wants_output))
-      result = quantize_block(job, chunks_);
+    if (job.sites.empty() && !(job.needs.hessian && job.wants_output)) return;
+    const StagedResult result = quantize_block(job, chunks_);
     for (const auto& group : result.groups) note_group(name, group);
-    for (const auto& [site, packed] : result.packed) write(site, packed, sink);
+    if (job.needs.hessian && job.wants_output) work.add_hidden(layer + 1, chunks_, groups_);
+  }
+
+  // A block as it stands in the output: its packed weights, then everything else of it.
+  void write_layer(int layer, const Work& work, TensorSink& sink) {
+    const std::string name = text(checkpoint_.arch->blocks, '.', layer);
+    std::set<std::string> sites;
+    for (const PlannedSite& site : plan_.sites)
+      if (site.layer == layer) sites.insert(site.name);
+    for (const std::string& site : sites) write(site, work, sink);
     for (const TensorInfo& t : checkpoint_.source->tensors())
       if (t.name.starts_with(name + ".") && !written_.contains(t.name)) copy(t.name, sink);
   }
@@ -179,7 +220,10 @@ class Pipeline {
     if (!site.fallback.empty())
       log(LogLevel::warning, site.name, ": ", site.method, " instead: ", site.fallback);
     for (const PlannedSite& planned : plan_.sites)
-      if (planned.name == site.name) cost_done_ += cost_of(planned.outputs, planned.inputs);
+      if (planned.name == site.name) {
+        cost_done_ += cost_of(planned.outputs, planned.inputs);
+        weights_ += static_cast<double>(planned.outputs) * static_cast<double>(planned.inputs);
+      }
     tell("quantize", &site);
   }
 
@@ -192,13 +236,11 @@ class Pipeline {
     if (!endings.empty()) groups_.push_back(std::move(endings));
   }
 
-  void write(const std::string& site, const Packed& packed, TensorSink& sink) {
-    weights_ += static_cast<double>(packed.rows) * static_cast<double>(packed.cols);
-    for (const auto& [part, tensor] : packed.parts) {
-      const std::string name = text(site, '.', part);
+  void write(const std::string& site, const Work& work, TensorSink& sink) {
+    for (const auto& [name, tensor] : work.tensors(site)) {
       sink.write(name, tensor);
-      digests_[name] = digest({tensor.host(), tensor.bytes()});
-      if (part != "g_idx") stored_bits_ += 8.0 * static_cast<double>(tensor.bytes());
+      digests_[name] = work.digest_of(name);
+      if (!name.ends_with(".g_idx")) stored_bits_ += 8.0 * static_cast<double>(tensor.bytes());
     }
     written_.insert(site + ".weight");
   }
@@ -263,7 +305,7 @@ class Pipeline {
   std::vector<std::string> copied_;
   std::vector<std::vector<std::string>> groups_;
   std::map<std::string, std::uint64_t> digests_;
-  double cost_done_ = 0, cost_total_ = 0, stored_bits_ = 0, weights_ = 0;
+  double cost_done_ = 0, cost_known_ = 0, cost_total_ = 0, stored_bits_ = 0, weights_ = 0;
   Clock::time_point loop_start_;
 };
 

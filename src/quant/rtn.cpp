@@ -95,7 +95,7 @@ class Rtn final : public BlockPass {
       report.error = relative_error(w, dequantized(q));
       report.seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      job.reports.push_back(report);
+      job.done(site, report);
     }
   }
 };

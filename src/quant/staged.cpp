@@ -114,6 +114,9 @@ class StagedBlock {
   }
 
   void run_staged() {
+    restore_known();
+    const auto is_done = [](const Group& g) { return g.quantized; };
+    if (std::ranges::all_of(groups_, is_done) && !job_.wants_output) return;
     std::vector<std::unique_ptr<Baton>> batons;
     for (CalibrationChunk& chunk : chunks_)
       batons.push_back(std::make_unique<Baton>([&](const Baton::Park& park) {
@@ -125,8 +128,8 @@ class StagedBlock {
       for (const auto& baton : batons) parked = baton->resume() || parked;
       for (Group& group : groups_)
         if (!group.quantized && group.tokens > 0) quantize(group);
-      const bool all = std::ranges::all_of(groups_, [](const Group& g) { return g.quantized; });
-      if (all && !job_.wants_output) return;  // the destructors unwind what is parked
+      if (std::ranges::all_of(groups_, is_done) && !job_.wants_output)
+        return;  // the destructors unwind what is parked
     }
     quantize_rest();
   }
@@ -136,6 +139,7 @@ class StagedBlock {
       Collector collector(groups_, {});
       forward(chunk, &collector);
     }
+    restore_known();  // only now: the statistics are those of the block as it was
     quantize_rest();
     if (!job_.wants_output) return;
     for (CalibrationChunk& chunk : chunks_) chunk.hidden = forward(chunk, nullptr);
@@ -146,23 +150,40 @@ class StagedBlock {
       if (!group.quantized) quantize(group);
   }
 
+  // Groups that an earlier run solved whole need no statistics.
+  void restore_known() {
+    for (Group& group : groups_) {
+      const auto is_known = [this](const Site& site) { return take_known(site); };
+      group.quantized = std::ranges::all_of(group.sites, is_known);
+    }
+  }
+
+  bool take_known(const Site& site) {
+    const std::optional<Packed> packed = job_.known ? job_.known(site) : std::nullopt;
+    if (packed) site.linear->weight = dequantized(*packed);
+    return packed.has_value();
+  }
+
   void quantize(Group& group) {
-    BlockJob job{.sites = group.sites,
+    BlockJob job{.sites = {},
                  .format = job_.format,
                  .hessian = std::move(group.hessian),
-                 .tokens = group.tokens};
+                 .tokens = group.tokens,
+                 .done = [this](const Site& site, const SiteReport& report) {
+                   if (job_.solved) job_.solved(site, report);
+                 }};
+    // A kill may have come between two sites of the group.
+    for (const Site& site : group.sites)
+      if (!take_known(site)) job.sites.push_back(site);
+    group.quantized = true;
+    if (job.sites.empty()) return;
     const std::int64_t inputs = group.sites.front().linear->inputs;
     if (job_.needs.hessian && !job.hessian) job.hessian = Tensor({inputs, inputs});
     if (job.hessian && job.tokens > 0)
       for (float& h : job.hessian.data<float>()) h /= static_cast<float>(job.tokens);
     job_.pass->run(job);
-    for (const Site& site : group.sites) {
-      result_.packed.emplace(site.name, std::get<Packed>(site.linear->weight));
-      if (job_.needs.hessian) site.linear->weight = dequantized(site.linear->weight);
-    }
-    for (const SiteReport& report : job.reports)
-      if (job_.finished) job_.finished(report);
-    group.quantized = true;
+    if (job_.needs.hessian)
+      for (const Site& site : job.sites) site.linear->weight = dequantized(site.linear->weight);
   }
 
   const StagedJob& job_;

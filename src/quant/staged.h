@@ -3,6 +3,8 @@
 // calibration tokens run through it once.
 #include <functional>
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,11 +27,14 @@ struct StagedJob {
   Needs needs;
   bool sequential = true;    // later linears see the outputs of the quantized earlier ones
   bool wants_output = true;  // false for the last block
-  std::function<void(const SiteReport&)> finished;  // after each site
+  // The packed weight of a site that an earlier run solved; null: it is still to do. Empty: all
+  // are.
+  std::function<std::optional<Packed>(const Site&)> known;
+  // After each site that was solved, while its weight is Packed.
+  std::function<void(const Site&, const SiteReport&)> solved;
 };
 
 struct StagedResult {
-  std::map<std::string, Packed> packed;          // by site name
   std::vector<std::vector<std::string>> groups;  // names of sites that share their input
 };
 

@@ -1,0 +1,298 @@
+#include "quant/work.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "io/shard_writer.h"
+#include "quant/job.h"
+
+namespace quaver {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t most_journal_bytes = std::uint64_t{1} << 30;
+constexpr std::uint64_t one_file = std::numeric_limits<std::int64_t>::max();
+constexpr std::size_t digest_digits = 16;
+
+std::string hex(std::uint64_t value) {
+  char digits[digest_digits + 1];
+  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(value));
+  return digits;
+}
+
+std::optional<std::uint64_t> from_hex(std::string_view digits) {
+  std::uint64_t value = 0;
+  const auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+  const bool whole = error == std::errc() && end == digits.data() + digits.size() &&
+                     digits.size() == digest_digits;
+  return whole ? std::optional(value) : std::nullopt;
+}
+
+std::uint64_t digest_of_text(std::string_view s, std::uint64_t seed) {
+  return digest(std::as_bytes(std::span(s)), seed);
+}
+
+std::uint64_t digest_of_tensor(const Tensor& t) { return digest({t.host(), t.bytes()}); }
+
+std::string chunk_name(std::size_t i) {
+  char name[32];
+  std::snprintf(name, sizeof name, "chunk.%06zu", i);
+  return name;
+}
+
+Json report_json(const SiteReport& r) {
+  return {{"name", r.name},
+          {"method", r.method},
+          {"bits", r.scheme.bits},
+          {"group_size", r.scheme.group_size},
+          {"sym", r.scheme.symmetric},
+          {"error", r.error},
+          {"damp", r.damp},
+          {"fallback", r.fallback},
+          {"dead_columns", r.dead_columns},
+          {"seconds", r.seconds}};
+}
+
+SiteReport read_report(const Json& j, const std::string& where) {
+  SiteReport r{.name = json_string(j, "name", where), .method = json_string(j, "method", where)};
+  r.scheme = {.bits = static_cast<int>(json_int(j, "bits", where)),
+              .group_size = json_int(j, "group_size", where),
+              .symmetric = json_bool(j, "sym", where, true)};
+  r.error = json_number(j, "error", where, 0);
+  r.damp = json_number(j, "damp", where, 0);
+  r.fallback = json_string(j, "fallback", where, "");
+  r.dead_columns = json_int(j, "dead_columns", where, 0);
+  r.seconds = json_number(j, "seconds", where, 0);
+  return r;
+}
+
+// An empty directory, whatever a killed run left there.
+void make_afresh(const fs::path& directory) {
+  std::error_code error;
+  fs::remove_all(directory, error);
+  if (!error) fs::create_directories(directory, error);
+  if (error) fail(Fault::io, directory.string(), ": ", error.message());
+}
+
+}  // namespace
+
+Work::Work(fs::path partial) : folder_(std::move(partial) / "work") {
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  if (error) fail(Fault::io, folder_.string(), ": ", error.message());
+  read_journal();
+  forget_damaged();
+}
+
+Work::~Work() {
+  try {
+    wait();
+  } catch (const std::exception& failure) {  // whoever unwinds has an error of its own to tell
+    log(LogLevel::detail, failure.what());
+  }
+}
+
+void Work::read_journal() {
+  const fs::path path = folder_ / "journal";
+  journal_ = FileHandle(::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  if (!journal_) fail(Fault::io, path.string(), ": cannot open: ", std::strerror(errno));
+  sync_directory(folder_);
+  const std::string all = read_file(path, most_journal_bytes);
+  std::size_t good = 0;
+  for (std::size_t end; (end = all.find('\n', good)) != std::string::npos; good = end + 1) {
+    const std::string_view line(all.data() + good, end - good);
+    const std::size_t tab = line.rfind('\t');
+    if (tab == std::string_view::npos) break;
+    const std::uint64_t chain = digest_of_text(line.substr(0, tab), chain_);
+    if (from_hex(line.substr(tab + 1)) != chain) break;
+    take(parse_json(line.substr(0, tab), path.string()));
+    chain_ = chain;
+  }
+  if (good == all.size()) return;
+  log(LogLevel::detail, path.string(), ": ", all.size() - good, " bytes of a torn record dropped");
+  if (::ftruncate(journal_.get(), static_cast<off_t>(good)) != 0)
+    fail(Fault::io, path.string(), ": cannot truncate: ", std::strerror(errno));
+}
+
+void Work::take(const Json& record) {
+  const std::string where = (folder_ / "journal").string();
+  if (record.contains("hidden")) {
+    first_layer_ = static_cast<int>(json_int(record, "layer", where));
+    hidden_ = json_string(record, "hidden", where);
+    remark_ = record.value("remark", Json());
+  } else {
+    take_site(record);
+    return;
+  }
+  for (const auto& [name, value] : record.at("tensors").items())
+    digests_[text(hidden_, '/', name)] = from_hex(value.get<std::string>()).value_or(0);
+}
+
+void Work::take_site(const Json& record) {
+  const std::string where = (folder_ / "journal").string();
+  SiteReport report = read_report(record.at("module"), where);
+  Stored& stored = sites_[report.name];
+  stored = {.layer = static_cast<int>(json_int(record, "layer", where)),
+            .directory = json_string(record, "solved", where)};
+  std::erase_if(reports_, [&](const SiteReport& r) { return r.name == report.name; });
+  reports_.push_back(std::move(report));
+  for (const auto& [name, value] : record.at("tensors").items()) {
+    digests_[name] = from_hex(value.get<std::string>()).value_or(0);
+    stored.tensors.push_back(name);
+  }
+  ++solved_;
+}
+
+// What the disk does not hold any more as the journal says is done again. The states between
+// blocks are those of whole blocks, so without a weight of an earlier one they are of no use.
+void Work::forget_damaged() {
+  const auto intact = [this](const auto& read) {
+    try {
+      read();
+      return true;
+    } catch (const Error& error) {
+      if (error.fault != Fault::bad_file && error.fault != Fault::io) throw;
+      log(LogLevel::warning, error.what(), "; it is made again");
+      return false;
+    }
+  };
+  std::vector<std::string> damaged;
+  bool states = !hidden_.empty() && intact([this] {
+    for (const auto& [name, value] : digests_)
+      if (name.starts_with(hidden_ + "/")) read(hidden_, name.substr(hidden_.size() + 1));
+  });
+  for (const auto& [name, stored] : sites_) {
+    if (intact([&] { tensors(name); })) continue;
+    damaged.push_back(name);
+    states = states && stored.layer >= first_layer_;
+  }
+  for (const std::string& name : damaged) {
+    std::erase_if(reports_, [&](const SiteReport& r) { return r.name == name; });
+    sites_.erase(name);
+  }
+  if (!states) first_layer_ = 0;
+  sources_.clear();
+}
+
+void Work::append(const Json& record) {
+  const std::lock_guard lock(mutex_);
+  const std::string line = record.dump();
+  chain_ = digest_of_text(line, chain_);
+  const std::string whole = text(line, '\t', hex(chain_), '\n');
+  write_all(journal_.get(), std::as_bytes(std::span(whole)), folder_ / "journal");
+  if (::fsync(journal_.get()) != 0)
+    fail(Fault::io, (folder_ / "journal").string(), ": cannot sync: ", std::strerror(errno));
+}
+
+void Work::add(int layer, const Site& site, const SiteReport& report) {
+  const std::string directory = text(layer, '-', solved_);
+  make_afresh(folder_ / directory);
+  ShardWriter writer(folder_ / directory, one_file);
+  Json record{{"layer", layer},
+              {"solved", directory},
+              {"tensors", Json::object()},
+              {"module", report_json(report)}};
+  for (const auto& [part, tensor] : std::get<Packed>(site.linear->weight).parts) {
+    const std::string name = text(site.name, '.', part);
+    writer.write(name, tensor);
+    record["tensors"][name] = hex(digest_of_tensor(tensor));
+  }
+  writer.finish();
+  sync_directory(folder_ / directory);
+  sync_directory(folder_);
+  append(record);
+  take_site(record);
+}
+
+void Work::add_hidden(int layer, const std::vector<CalibrationChunk>& chunks, Json remark) {
+  wait();
+  std::vector<Tensor> states;
+  for (const CalibrationChunk& chunk : chunks) states.push_back(chunk.hidden);
+  writing_ = std::async(std::launch::async, [this, layer, states = std::move(states),
+                                             remark = std::move(remark)]() mutable {
+    const std::string name = text("hidden-", layer);
+    make_afresh(folder_ / name);
+    ShardWriter writer(folder_ / name, one_file);
+    Json record{{"layer", layer},
+                {"hidden", name},
+                {"remark", std::move(remark)},
+                {"tensors", Json::object()}};
+    for (std::size_t i = 0; i < states.size(); ++i) {
+      writer.write(chunk_name(i), states[i]);
+      record["tensors"][chunk_name(i)] = hex(digest_of_tensor(states[i]));
+      states[i] = {};
+    }
+    writer.finish();
+    sync_directory(folder_ / name);
+    sync_directory(folder_);
+    append(record);
+    std::error_code ignored;
+    if (!hidden_.empty() && hidden_ != name) fs::remove_all(folder_ / hidden_, ignored);
+    hidden_ = name;
+  });
+}
+
+void Work::wait() {
+  if (writing_.valid()) writing_.get();
+}
+
+const TensorSource& Work::source_of(const std::string& directory) const {
+  auto& source = sources_[directory];
+  if (!source) source = open_safetensors(folder_ / directory / "model.safetensors");
+  return *source;
+}
+
+Tensor Work::read(const std::string& directory, const std::string& name) const {
+  const bool hidden = directory.starts_with("hidden-");
+  const Tensor tensor = source_of(directory).read(name);
+  const auto known = digests_.find(hidden ? text(directory, '/', name) : name);
+  ensure_file(known != digests_.end() && digest_of_tensor(tensor) == known->second,
+              (folder_ / directory).string(), ": tensor '", name, "' is not what the journal says");
+  return tensor;
+}
+
+std::map<std::string, Tensor> Work::tensors(const std::string& site) const {
+  const Stored& stored = sites_.at(site);
+  std::map<std::string, Tensor> tensors;
+  for (const std::string& name : stored.tensors) tensors[name] = read(stored.directory, name);
+  return tensors;
+}
+
+Packed Work::packed(const std::string& site, const Linear& linear, const Scheme& scheme,
+                    const Format& format) const {
+  Packed packed{.format = &format, .scheme = scheme, .rows = linear.outputs, .cols = linear.inputs};
+  const auto found = tensors(site);
+  for (const PartInfo& part : format.parts(scheme, linear.outputs, linear.inputs)) {
+    const auto it = found.find(text(site, '.', part.name));
+    ensure_file(
+        it != found.end() && it->second.dtype() == part.dtype && it->second.shape() == part.shape,
+        folder_.string(), ": ", site, ".", part.name, " does not fit this job");
+    packed.parts.emplace(part.name, it->second);
+  }
+  return packed;
+}
+
+void Work::restore(std::vector<CalibrationChunk>& chunks) const {
+  for (std::size_t i = 0; i < chunks.size(); ++i) {
+    std::int64_t rows = 0;
+    for (const std::int64_t count : chunks[i].rows) rows += count;
+    chunks[i].hidden = read(hidden_, chunk_name(i));
+    ensure_file(chunks[i].hidden.shape().rank() == 2 && chunks[i].hidden.dim(0) == rows,
+                (folder_ / hidden_).string(), ": ", chunk_name(i), " is ", chunks[i].hidden.shape(),
+                ", expected ", rows, " rows");
+  }
+  sources_.erase(hidden_);
+}
+
+}  // namespace quaver

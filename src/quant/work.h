@@ -1,0 +1,93 @@
+#pragma once
+// What a job has done so far, kept so that the same command goes on after a kill -9 at any instant.
+//
+//   OUT.partial/job.json        what the job is; another job's work is refused
+//   OUT.partial/work/journal    one line a record: JSON, a tab, 16 hex digits of the digest of all
+//                               up to here, a line end. Only appended to; a line counts when it is
+//                               whole, and nothing behind one that is not
+//   OUT.partial/work/LAYER-n    the packed weight of a linear
+//   OUT.partial/work/hidden-i   the hidden states that enter block i
+//
+// A file is durable before the record that names it, so a record is true whenever it is there. What
+// no record names is left from a kill and is written again.
+#include <filesystem>
+#include <future>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/file.h"
+#include "core/json.h"
+#include "io/checkpoint.h"
+#include "quant/pass.h"
+#include "quant/staged.h"
+
+namespace quaver {
+
+class Work {
+ public:
+  // The work in `partial`, which belongs to this job; begins it where there is none.
+  explicit Work(std::filesystem::path partial);
+  ~Work();
+  Work(const Work&) = delete;
+  Work& operator=(const Work&) = delete;
+
+  // The first block whose input is not known to be needed again: all before it are whole.
+  int first_layer() const { return first_layer_; }
+  // The hidden states that enter first_layer() > 0, into chunks whose `rows` are known.
+  void restore(std::vector<CalibrationChunk>& chunks) const;
+
+  bool has(const std::string& site) const { return sites_.contains(site); }
+  // A site that was solved. Throws Error(bad_file) where its file is damaged.
+  Packed packed(const std::string& site, const Linear& linear, const Scheme& scheme,
+                const Format& format) const;
+  // The same tensors, "SITE.qweight" and so on, in the order of their names.
+  std::map<std::string, Tensor> tensors(const std::string& site) const;
+  std::uint64_t digest_of(const std::string& tensor) const { return digests_.at(tensor); }
+  // Reports of all sites in the order in which they were solved.
+  const std::vector<SiteReport>& reports() const { return reports_; }
+
+  // A site that was solved, its weight Packed. Durable when it returns.
+  void add(int layer, const Site& site, const SiteReport& report);
+  // The hidden states that enter block `layer`, written while the caller goes on; the chunks share
+  // their tensors with it. Throws what the last such writing threw.
+  void add_hidden(int layer, const std::vector<CalibrationChunk>& chunks, Json remark);
+  // What add_hidden's caller wished to know again with first_layer(); null at first.
+  const Json& remark() const { return remark_; }
+  void wait();  // until what add_hidden began is durable
+
+ private:
+  struct Stored {
+    int layer = 0;
+    std::string directory;
+    std::vector<std::string> tensors;
+  };
+
+  std::filesystem::path directory_of(const std::string& name) const;
+  void read_journal();
+  void take(const Json& record);
+  void take_site(const Json& record);
+  void forget_damaged();
+  void append(const Json& record);
+  const TensorSource& source_of(const std::string& directory) const;
+  Tensor read(const std::string& directory, const std::string& name) const;
+
+  std::filesystem::path folder_;
+  mutable std::mutex mutex_;  // of the journal
+  FileHandle journal_;
+  std::uint64_t chain_ = 0;  // digest of the journal so far
+  int first_layer_ = 0;
+  Json remark_;
+  std::string hidden_;  // directory of the newest hidden states
+  std::map<std::string, Stored> sites_;
+  std::map<std::string, std::uint64_t> digests_;
+  std::vector<SiteReport> reports_;
+  mutable std::map<std::string, std::unique_ptr<TensorSource>> sources_;
+  std::future<void> writing_;
+  int solved_ = 0;
+};
+
+}  // namespace quaver
