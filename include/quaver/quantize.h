@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "quaver/evaluate.h"
 #include "quaver/load.h"
 
 namespace quaver {
@@ -29,6 +30,8 @@ struct QuantizeOptions {
   std::optional<std::uint64_t> seed;
   std::string format = "gptq";
   std::string shard_size = "5G";
+  std::string evaluate;
+  std::string base_model;
   bool strict = false;
   bool overwrite = false;
 
@@ -57,6 +60,12 @@ struct QuantizeOptions {
     field("seed", seed, "draw windows at random with this seed; default: the first ones");
     field("format", format, "layout of the packed weights: gptq or gptq_v2");
     field("shard-size", shard_size, "largest weight file, e.g. 5G");
+    field("evaluate", evaluate,
+          "a text file: perplexity and texts of both models and the KL divergence between them go "
+          "into the report; the whole MODEL must fit into memory",
+          "FILE");
+    field("base-model", base_model,
+          "ORG/NAME of MODEL, for the model card; default: what its path or config.json says");
     field("strict", strict, "exit with 5 when a module needed a fallback");
     field("overwrite", overwrite, "replace OUT, and drop another job's OUT.partial");
   }
@@ -70,6 +79,24 @@ struct QuantizedModule {
   double damp = 0;
   std::string fallback;  // why another method was used; empty: none
   double seconds = 0;
+  std::int64_t outputs = 0, inputs = 0;
+  bool sym = true;
+  std::int64_t rows = 0;  // calibration rows that it saw; 0 without calibration
+  double condition = 0;   // of the damped Hessian, at least; 0 where there is none
+};
+
+struct QuantizeSample {  // a prompt, and how each model goes on, greedily
+  std::string prompt, before, after;
+};
+
+struct QuantizeEvaluation {
+  EvaluateResult before, after;  // `after` against the model as it was
+  std::vector<QuantizeSample> samples;
+};
+
+struct MemorySample {
+  double seconds = 0;      // since the start
+  std::int64_t bytes = 0;  // resident
 };
 
 struct QuantizeReport {
@@ -78,12 +105,14 @@ struct QuantizeReport {
   std::int64_t peak_rss_bytes = 0;
   double bits_per_weight = 0;  // of the quantized linears, scales and zeros included
   std::vector<QuantizedModule> modules;
+  std::vector<MemorySample> memory;              // in the course of this run
+  std::optional<QuantizeEvaluation> evaluation;  // if asked for
   bool already_done = false;  // OUT was whole and made by the same job: nothing was done
 };
 
 // What happens while a job runs; times are seconds.
 struct QuantizeProgress {
-  std::string stage;        // "calibration", "quantize", "write", "verify"
+  std::string stage;        // "calibration", "quantize", "write", "verify", "evaluate"
   std::string module;       // the module just finished, if any
   int done = 0, total = 0;  // modules
   double error = 0;

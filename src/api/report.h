@@ -1,3 +1,3 @@
 #pragma once
 // The JSON form of a finished job, as it stands in OUT/quaver-report.json: report_json.
-#include "quant/job.h"
+#include "quant/report.h"

@@ -1,3 +1,4 @@
+#include "api/report.h"
 #include "cli/command.h"
 #include "cli/terminal.h"
 #include "quaver/evaluate.h"
@@ -7,17 +8,9 @@ namespace quaver::cli {
 namespace {
 
 Json result_json(const EvaluateResult& r) {
-  const auto or_null = [](const std::optional<double>& v) { return v ? Json(*v) : Json(); };
-  return {{"perplexity", r.perplexity},
-          {"perplexity_stderr", r.perplexity_stderr},
-          {"nll", r.nll},
-          {"tokens", r.tokens},
-          {"windows", r.windows},
-          {"protocol", r.protocol},
-          {"context", r.context},
-          {"kl", or_null(r.kl)},
-          {"kl_stderr", or_null(r.kl_stderr)},
-          {"top1", or_null(r.top1)}};
+  Json j = evaluation_json(r);
+  j.erase("seconds");  // the same text of the same model: the same line
+  return j;
 }
 
 std::string summary(const EvaluateResult& r, const EvaluateOptions& options) {

@@ -12,22 +12,6 @@ namespace {
 
 constexpr std::size_t most_table_rows = 40;  // above, modules of the same kind share a line
 
-// "model.layers.3.mlp.up_proj" -> "model.layers.*.mlp.up_proj"
-std::string kind_of(const std::string& name) {
-  std::string kind, part;
-  for (const char c : name + ".") {
-    if (c != '.') {
-      part += c;
-      continue;
-    }
-    const bool number = !part.empty() && std::all_of(part.begin(), part.end(),
-                                                     [](char d) { return d >= '0' && d <= '9'; });
-    kind += (kind.empty() ? "" : ".") + (number ? "*" : part);
-    part.clear();
-  }
-  return kind;
-}
-
 std::string full_table(const QuantizeReport& report) {
   std::vector<std::vector<std::string>> rows{
       {"module", "method", "bits", "group", "error", "damp", "seconds"}};
@@ -47,8 +31,8 @@ std::string condensed_table(const QuantizeReport& report) {
   std::vector<std::string> order;
   std::map<std::string, Line> lines;
   for (const QuantizedModule& m : report.modules) {
-    Line& line = lines[kind_of(m.name)];
-    if (line.count++ == 0) order.push_back(kind_of(m.name)), line.first = &m;
+    Line& line = lines[module_kind(m.name)];
+    if (line.count++ == 0) order.push_back(module_kind(m.name)), line.first = &m;
     line.mixed |= m.bits != line.first->bits || m.group_size != line.first->group_size ||
                   m.method != line.first->method;
     line.error += m.error;

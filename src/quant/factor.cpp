@@ -209,6 +209,13 @@ InverseFactor inverse_factor(const Tensor& hessian, std::span<const std::int32_t
   }
   fill_upper(m, a);
   result.upper = lower;
+  // The squares of the pivots lie between the least and the greatest eigenvalue.
+  float least = a(0, 0), greatest = least;
+  for (std::int64_t i = 0; i < n; ++i) {
+    least = std::min(least, a(i, i));
+    greatest = std::max(greatest, a(i, i));
+  }
+  result.condition = std::pow(double{greatest} / least, 2);
   return result;
 }
 

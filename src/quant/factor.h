@@ -14,6 +14,7 @@ struct InverseFactor {
   double damp = 0;              // what it took, as a share of the live diagonal's mean
   std::int64_t dead = 0;        // inputs that were always zero
   std::string failure;          // why there is no factor; empty: there is one
+  double condition = 0;         // of the damped H, at least: from U's diagonal
   std::vector<float> diagonal;  // of the damped H, in the order of `order`
 };
 

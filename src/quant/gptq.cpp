@@ -265,7 +265,9 @@ class Gptq final : public BlockPass {
                       .scheme = site.scheme,
                       .damp = factor.damp,
                       .fallback = factor.failure,
-                      .dead_columns = factor.dead};
+                      .dead_columns = factor.dead,
+                      .rows = job.tokens,
+                      .condition = factor.condition};
     Tensor lost = dequantized(q);
     auto difference = lost.data<float>();
     const auto before = w.data<float>();

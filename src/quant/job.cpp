@@ -16,24 +16,6 @@ constexpr const char* job_file = "job.json";
 
 std::uint64_t digest_of(std::string_view s) { return digest(std::as_bytes(std::span(s))); }
 
-QuantizeReport read_report(const Json& j, const std::string& out) {
-  QuantizeReport report{.out = out, .already_done = true};
-  report.seconds = json_number(j, "seconds", out, 0);
-  report.peak_rss_bytes = json_int(j, "peak_rss_bytes", out, 0);
-  report.bits_per_weight = json_number(j, "bits_per_weight", out, 0);
-  ensure_file(j.contains("modules") && j["modules"].is_array(), out, ": the report has no modules");
-  for (const Json& m : j["modules"])
-    report.modules.push_back({.name = json_string(m, "name", out),
-                              .method = json_string(m, "method", out),
-                              .bits = static_cast<int>(json_int(m, "bits", out, 0)),
-                              .group_size = json_int(m, "group_size", out, 0),
-                              .error = json_number(m, "error", out, 0),
-                              .damp = json_number(m, "damp", out, 0),
-                              .fallback = json_string(m, "fallback", out, ""),
-                              .seconds = json_number(m, "seconds", out, 0)});
-  return report;
-}
-
 // Null if there is no such file, or none that can be understood.
 Json json_if_readable(const fs::path& file) {
   if (!fs::is_regular_file(file)) return {};
@@ -115,7 +97,9 @@ Json describe_job(const Checkpoint& checkpoint, std::uint64_t weights,
   QuantizeOptions copy = options;
   Json chosen = to_json(options_of(copy));
   // These change where and whether, not what.
-  for (const char* key : {"overwrite", "strict", "calibration", "text_field"}) chosen.erase(key);
+  for (const char* key :
+       {"overwrite", "strict", "calibration", "text_field", "evaluate", "base_model"})
+    chosen.erase(key);
   std::string tensors;
   for (const TensorInfo& t : checkpoint.source->tensors())
     tensors += text(t.name, ' ', t.dtype, ' ', t.shape, '\n');
@@ -131,24 +115,6 @@ Json describe_job(const Checkpoint& checkpoint, std::uint64_t weights,
             {"tensors", digest_of(tensors)},
             {"weights", weights}}},
           {"calibration", ids}};
-}
-
-Json report_json(const QuantizeReport& report) {
-  Json modules = Json::array();
-  for (const QuantizedModule& m : report.modules)
-    modules.push_back({{"name", m.name},
-                       {"method", m.method},
-                       {"bits", m.bits},
-                       {"group_size", m.group_size},
-                       {"error", m.error},
-                       {"damp", m.damp},
-                       {"fallback", m.fallback.empty() ? Json() : Json(m.fallback)},
-                       {"seconds", m.seconds}});
-  return {{"out", report.out},
-          {"seconds", report.seconds},
-          {"peak_rss_bytes", report.peak_rss_bytes},
-          {"bits_per_weight", report.bits_per_weight},
-          {"modules", std::move(modules)}};
 }
 
 std::optional<QuantizeReport> finished_report(const fs::path& out, const Json& job, bool overwrite,
@@ -167,7 +133,10 @@ std::optional<QuantizeReport> finished_report(const fs::path& out, const Json& j
   try {
     open_model(out, {.own = own_archs});  // throws if it is not whole any more
     drop_work(out);
-    return read_report(found, out.string());
+    QuantizeReport report = read_report_json(found, out.string());
+    report.out = out.string();
+    report.already_done = true;
+    return report;
   } catch (const Error&) {
     if (!overwrite) throw;
   }

@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "quant/calibration.h"
 #include "quant/plan.h"
+#include "quant/report.h"
 #include "quaver/quantize.h"
 
 namespace quaver {
@@ -17,8 +18,6 @@ std::uint64_t digest(std::span<const std::byte> bytes, std::uint64_t seed = 0);
 // Everything that the output's bytes follow from; `weights` is the digest of checked_weights.
 Json describe_job(const Checkpoint& checkpoint, std::uint64_t weights,
                   const QuantizeOptions& options, const Calibration& calibration);
-
-Json report_json(const QuantizeReport& report);
 
 // The report of a whole OUT that the same job made. Throws Error(bad_argument) where OUT is
 // anything else, unless it may be overwritten.
@@ -33,7 +32,5 @@ std::filesystem::path start_partial(const std::filesystem::path& out, const Json
 
 // OUT.partial becomes OUT, durably; an OUT that is there is dropped.
 void publish(const std::filesystem::path& partial, const std::filesystem::path& out);
-
-inline constexpr const char* report_file = "quaver-report.json";
 
 }  // namespace quaver

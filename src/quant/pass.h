@@ -29,6 +29,8 @@ struct SiteReport {
   double damp = 0;       // damping that the factorization needed, as a share of mean(diag H)
   std::string fallback;  // why another method was used; empty: none
   std::int64_t dead_columns = 0;
+  std::int64_t rows = 0;  // calibration rows that the linear saw
+  double condition = 0;   // of the damped Hessian, at least
   double seconds = 0;
 };
 

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cinttypes>
+#include <cstdio>
 #include <cstring>
 
 #include "core/file.h"
@@ -27,6 +29,22 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t rows_per_chunk = 2048;  // rows of one forward
 constexpr std::int64_t most_chunks = 64;       // each has a thread
+
+std::int64_t peak_resident() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return std::int64_t{usage.ru_maxrss} * 1024;
+}
+
+// Bytes of this process in memory now; 0 where the system does not tell.
+std::int64_t resident() {
+  std::int64_t total = 0, pages = 0;
+  std::FILE* file = std::fopen("/proc/self/statm", "re");
+  if (!file) return 0;
+  const int found = std::fscanf(file, "%" SCNd64 " %" SCNd64, &total, &pages);
+  std::fclose(file);
+  return found == 2 ? pages * sysconf(_SC_PAGESIZE) : 0;
+}
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -67,7 +85,7 @@ class Pipeline {
     for (const PlannedSite& site : plan.sites) cost_total_ += cost_of(site.outputs, site.inputs);
   }
 
-  QuantizeReport run(const Calibration& calibration, const fs::path& partial, const Json& job,
+  QuantizeReport run(const Calibration& calibration, const fs::path& partial,
                      const std::string& out) {
     Work work(partial);
     take_up(work);
@@ -90,12 +108,7 @@ class Pipeline {
     report_.out = out;
     report_.bits_per_weight = stored_bits_ / weights_;
     report_.seconds = seconds_since(start_);
-    rusage usage{};
-    getrusage(RUSAGE_SELF, &usage);
-    report_.peak_rss_bytes = std::int64_t{usage.ru_maxrss} * 1024;
-    Json written = report_json(report_);
-    written["job"] = job;
-    write_file_atomically(partial / report_file, written.dump(2) + "\n");
+    report_.peak_rss_bytes = peak_resident();
     return report_;
   }
 
@@ -106,6 +119,7 @@ class Pipeline {
   }
 
   void tell(const char* stage, const SiteReport* site = nullptr) {
+    report_.memory.push_back({seconds_since(start_), resident()});
     if (!progress_) return;
     QuantizeProgress p{.stage = stage,
                        .module = site ? site->name : "",
@@ -207,23 +221,29 @@ class Pipeline {
   }
 
   void note(const SiteReport& site) {
-    report_.modules.push_back({.name = site.name,
-                               .method = site.method,
-                               .bits = site.scheme.bits,
-                               .group_size = site.scheme.group_size,
-                               .error = site.error,
-                               .damp = site.damp,
-                               .fallback = site.fallback,
-                               .seconds = site.seconds});
+    QuantizedModule module{.name = site.name,
+                           .method = site.method,
+                           .bits = site.scheme.bits,
+                           .group_size = site.scheme.group_size,
+                           .error = site.error,
+                           .damp = site.damp,
+                           .fallback = site.fallback,
+                           .seconds = site.seconds,
+                           .sym = site.scheme.symmetric,
+                           .rows = site.rows,
+                           .condition = site.condition};
     if (site.dead_columns > 0)
       log(LogLevel::detail, site.name, ": ", site.dead_columns, " inputs are always zero");
     if (!site.fallback.empty())
       log(LogLevel::warning, site.name, ": ", site.method, " instead: ", site.fallback);
     for (const PlannedSite& planned : plan_.sites)
       if (planned.name == site.name) {
+        module.outputs = planned.outputs;
+        module.inputs = planned.inputs;
         cost_done_ += cost_of(planned.outputs, planned.inputs);
         weights_ += static_cast<double>(planned.outputs) * static_cast<double>(planned.inputs);
       }
+    report_.modules.push_back(std::move(module));
     tell("quantize", &site);
   }
 
@@ -312,8 +332,7 @@ class Pipeline {
 }  // namespace
 
 QuantizeReport quantize_checkpoint(const std::string& model, const std::string& out,
-                                   const QuantizeOptions& options,
-                                   const std::function<void(const QuantizeProgress&)>& progress,
+                                   const QuantizeOptions& options, const QuantizeHooks& hooks,
                                    const ArchSearch& search) {
   const auto start = Clock::now();
   ensure(!out.empty(), "OUT is empty; expected the directory to write");
@@ -334,8 +353,13 @@ QuantizeReport quantize_checkpoint(const std::string& model, const std::string& 
   if (!calibration.remark.empty()) log(LogLevel::warning, calibration.remark);
   const fs::path partial = start_partial(target, job, options.overwrite);
   const KeptBuffers kept;
-  Pipeline pipeline(checkpoint, plan, options, progress, start, search.own);
-  QuantizeReport report = pipeline.run(calibration, partial, job, out);
+  Pipeline pipeline(checkpoint, plan, options, hooks.progress, start, search.own);
+  QuantizeReport report = pipeline.run(calibration, partial, out);
+  if (hooks.evaluate) hooks.evaluate(partial, report);
+  Json written = report_json(report);
+  written["job"] = job;
+  write_file_atomically(partial / report_file, written.dump(2) + "\n");
+  if (hooks.describe) hooks.describe(partial, report);
   publish(partial, target);
   return report;
 }

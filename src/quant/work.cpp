@@ -61,6 +61,8 @@ Json report_json(const SiteReport& r) {
           {"damp", r.damp},
           {"fallback", r.fallback},
           {"dead_columns", r.dead_columns},
+          {"rows", r.rows},
+          {"condition", r.condition},
           {"seconds", r.seconds}};
 }
 
@@ -73,6 +75,8 @@ SiteReport read_report(const Json& j, const std::string& where) {
   r.damp = json_number(j, "damp", where, 0);
   r.fallback = json_string(j, "fallback", where, "");
   r.dead_columns = json_int(j, "dead_columns", where, 0);
+  r.rows = json_int(j, "rows", where, 0);
+  r.condition = json_number(j, "condition", where, 0);
   r.seconds = json_number(j, "seconds", where, 0);
   return r;
 }

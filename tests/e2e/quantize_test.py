@@ -37,12 +37,14 @@ def weights_of(directory):
 def test_whole_job(directory):
     out = os.path.join(directory, "out")
     report = run_json("quantize", MODEL, out, "--bits", "4", "--group-size", "128", *SMALL)
-    assert set(report) == {"out", "seconds", "peak_rss_bytes", "bits_per_weight", "modules"}
+    assert set(report) == {"out", "seconds", "peak_rss_bytes", "bits_per_weight", "modules", "memory",
+                           "evaluation"}
     assert len(report["modules"]) == 36 and 4 < report["bits_per_weight"] < 4.5
     for module in report["modules"]:
-        assert set(module) == {"name", "method", "bits", "group_size", "error", "damp", "fallback",
-                               "seconds"}
+        assert set(module) == {"name", "method", "bits", "group_size", "sym", "outputs", "inputs", "error",
+                               "damp", "rows", "condition", "fallback", "seconds"}
         assert module["bits"] == 4 and 0 < module["error"] < 0.5
+        assert module["rows"] == 8 * 128 and module["condition"] > 1
     with open(os.path.join(out, "quaver-report.json")) as f:
         assert json.load(f)["modules"] == report["modules"]
     assert not os.path.exists(out + ".partial")
@@ -71,6 +73,34 @@ def test_whole_job(directory):
     assert len(text.split()) > 8
     inspected = run_json("inspect", out, "--kernels")
     assert inspected["quantization"]["bits"] == 4 and 4 < inspected["bits_per_weight"] < 4.5
+
+
+def test_report_page_and_model_card(directory):
+    model = copy_of(MODEL, directory)
+    with open(os.path.join(model, "README.md"), "w") as f:
+        f.write("---\nlicense: mit\ntags: [x]\n---\nhello\n")
+    with open(os.path.join(directory, "text.txt"), "w") as f:
+        f.write("The old house stood <at> the end of the road, and nobody knew who lived there. " * 60)
+    out = os.path.join(directory, "out")
+    words = ["quantize", model, out, "--rule", "fc2=bits:8", "--evaluate",
+             os.path.join(directory, "text.txt"), "--base-model", "some/<one>", *SMALL]
+    report = run_json(*words)
+    evaluation = report["evaluation"]
+    assert 1 < evaluation["before"]["perplexity"] and 0 < evaluation["after"]["kl"] < 0.5
+    assert len(evaluation["samples"]) == 3 and all(sample["after"] for sample in evaluation["samples"])
+    assert len(report["memory"]) > 36 and all(size > 1e6 for _, size in report["memory"])
+    files = {name: data.decode(errors="replace") for name, data in files_of(out).items()}
+    page, card = files["report.html"], files["README.md"]
+    for outside in ("http:", "https:", "src=", "href=", "<script", "@import", directory):
+        assert outside not in page, outside
+    assert page.count("<svg") == 5 and page.count("<svg") == page.count("</svg>")
+    assert "some/&lt;one&gt;" in page and "<one>" not in page
+    for module in report["modules"]:
+        assert module["name"] in page
+    assert card.startswith('---\nbase_model: "some/<one>"\nbase_model_relation: quantized\nlicense: mit\n')
+    assert "--rule 'fc2=bits:8' --samples 8 --seqlen 128 --evaluate text.txt\n" in card
+    assert directory not in card
+    assert run_json(*words)["evaluation"] == evaluation
 
 
 def test_gptq_beats_rtn(directory):
@@ -108,7 +138,7 @@ def test_same_bytes_for_any_number_of_threads(directory):
     for other in others:
         assert first.keys() == other.keys()
         for name in first:
-            if name != "quaver-report.json":
+            if name not in ("quaver-report.json", "report.html"):
                 assert first[name] == other[name], name
 
 

@@ -17,7 +17,7 @@ from quaver import FIXTURES, MODEL, PROGRAM, copy_of, edit_json, files_of, main,
 
 LIBRARY, ALL = os.path.abspath(sys.argv[3]), "--all" in sys.argv
 LLAMA = os.path.join(FIXTURES, "llama")
-TIMES = {"quaver-report.json"}  # files that hold times
+TIMES = {"quaver-report.json", "report.html"}  # files that hold times
 MODULES = 14
 
 
