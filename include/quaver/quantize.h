@@ -22,6 +22,8 @@ struct QuantizeOptions {
   bool true_sequential = true;
   double damp = 0.01;
   std::string scale_search = "weighted";
+  std::int64_t coordinate_descent = 0;
+  double stream_target = 0;
   std::vector<std::string> rules;
   std::string calibration;
   std::string text_field = "text";
@@ -49,6 +51,11 @@ struct QuantizeOptions {
     field("damp", damp, "share of mean(diag H) added to the Hessian's diagonal");
     field("scale-search", scale_search,
           "none (min-max) or weighted: scales that lose least under diag(H)");
+    field("coordinate-descent", coordinate_descent,
+          "rounds that improve scales and codes in turn after GPTQ's pass; 0: none");
+    field("stream-target", stream_target,
+          "0 to 1: how far the weights may move to make up for the errors of earlier linears; "
+          "above 0 the model as it was runs beside the quantized one");
     field("rule", rules,
           "REGEX=bits:8,group_size:64,sym:false or REGEX=skip, for modules whose name "
           "matches; repeatable, the last match wins");

@@ -76,6 +76,7 @@ void Experts::visit(Visitor& v) {
     v(router_name + ".e_score_correction_bias", correction, {gate.outputs});
   for (std::size_t i = 0; i < experts.size(); ++i) {
     const bool stacked = experts[i].gate.stacked != nullptr;
+    experts[i].gate.routed = experts[i].up.routed = experts[i].down.routed = true;
     v(stacked ? expert_prefix : text(expert_prefix, '.', i), experts[i]);
   }
 }

@@ -64,6 +64,7 @@ struct Linear {
   bool transposed = false;  // stored as [inputs, outputs] (GPT-2's Conv1D); loading turns it
   std::shared_ptr<const Stacked> stacked;  // null: the weight is a tensor of its own
   bool keep_precision = false;             // never quantized: the router of a mixture of experts
+  bool routed = false;     // an expert's: which tokens it sees depends on the router
   bool unit_rows = false;  // computes with rows of length 1, whatever is stored; loading scales
   Weight weight;
   Tensor bias;  // f32 [outputs]; empty without a bias

@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "core/threads.h"
+#include "quant/descent.h"
 #include "quant/grid.h"
 #include "quant/matrix.h"
 
@@ -25,6 +26,8 @@ struct Walk {
   std::span<const std::int32_t> order;
   View u;
   const float* weight;  // of each column, in order
+  View h;               // the damped Hessian, where coordinate descent follows
+  int descent = 0;
 };
 
 // Some rows, transposed: column k of the order is row k of `w`, rows are lanes.
@@ -45,6 +48,25 @@ class RowChunk {
   }
 
   void run() {
+    std::vector<float> whole;
+    if (walk_.descent > 0) whole = w_;
+    walk_columns();
+    if (walk_.descent > 0)
+      descend({.h = walk_.h,
+               .grid = walk_.grid,
+               .group_size = walk_.group_size,
+               .lanes = lanes_,
+               .w = whole.data(),
+               .codes = codes.data(),
+               .scales = scales.data(),
+               .zeros = zeros.data(),
+               .rounds = walk_.descent});
+  }
+
+  std::int64_t lanes() const { return lanes_; }
+
+ private:
+  void walk_columns() {
     for (std::int64_t begin = 0, end = 0; begin < walk_.cols; begin = end) {
       end = block_end(begin);
       copy_factor(begin, end);
@@ -62,9 +84,6 @@ class RowChunk {
     }
   }
 
-  std::int64_t lanes() const { return lanes_; }
-
- private:
   const Walk& walk_;
   const std::int64_t lanes_;
   std::vector<float> w_, errors_, u_;
@@ -180,8 +199,8 @@ std::vector<std::int32_t> column_order(const Tensor& hessian, const Scheme& sche
 }
 
 Quantized gptq_quantize(const Tensor& w, const Scheme& scheme, const Format& format,
-                        const InverseFactor& factor, std::span<const std::int32_t> order,
-                        const GptqSettings& settings) {
+                        const GptqInputs& inputs, const GptqSettings& settings) {
+  const std::vector<std::int32_t>& order = inputs.order;
   const std::int64_t rows = w.dim(0), cols = w.dim(1), groups = group_count(scheme, cols);
   const std::int64_t size = scheme.group_size == -1 ? cols : scheme.group_size;
   Quantized q{.scheme = scheme,
@@ -198,14 +217,16 @@ Quantized gptq_quantize(const Tensor& w, const Scheme& scheme, const Format& for
       q.group_index.data<std::int32_t>()[static_cast<std::size_t>(order[k])] =
           static_cast<std::int32_t>(static_cast<std::int64_t>(k) / size);
   }
-  Tensor upper = factor.upper;
+  Tensor upper = inputs.factor.upper, damped = inputs.damped;
   const Walk walk{grid_of(scheme, format, settings.weighted_search),
                   cols,
                   size,
                   groups,
                   order,
                   view_of(upper),
-                  factor.diagonal.data()};
+                  inputs.factor.diagonal.data(),
+                  damped ? view_of(damped) : View{},
+                  damped ? settings.coordinate_descent : 0};
   const float* values = w.data<float>().data();
   std::uint8_t* codes = q.codes.data<std::uint8_t>().data();
   float* scales = q.scales.data<float>().data();
@@ -230,22 +251,75 @@ Quantized gptq_quantize(const Tensor& w, const Scheme& scheme, const Format& for
   return q;
 }
 
+GptqInputs gptq_inputs(const Tensor& hessian, const Scheme& scheme, const GptqSettings& settings) {
+  GptqInputs inputs{.order = column_order(hessian, scheme, settings), .factor = {}, .damped = {}};
+  inputs.factor = inverse_factor(hessian, inputs.order, settings.damp);
+  if (settings.coordinate_descent == 0 || !inputs.factor.failure.empty()) return inputs;
+  const std::int64_t n = hessian.dim(0);
+  const float* h = hessian.data<float>().data();
+  inputs.damped = Tensor::raw({n, n});
+  float* damped = inputs.damped.data<float>().data();
+  parallel_for(n, 32, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t p = inputs.order[static_cast<std::size_t>(i)];
+      for (std::int64_t j = 0; j < n; ++j) {
+        const std::int64_t q = inputs.order[static_cast<std::size_t>(j)];
+        damped[i * n + j] = h[std::max(p, q) * n + std::min(p, q)];
+      }
+      damped[i * n + i] = inputs.factor.diagonal[static_cast<std::size_t>(i)];
+    }
+  });
+  return inputs;
+}
+
+Tensor shifted_target(const Tensor& w, const Tensor& cross, const GptqInputs& inputs,
+                      double share) {
+  const std::int64_t rows = w.dim(0), n = w.dim(1);
+  Tensor weight = w, crossed = cross, upper = inputs.factor.upper;
+  Tensor moved = Tensor::raw({rows, n}), ordered = Tensor::raw({rows, n}),
+         half = Tensor::raw({rows, n});
+  multiply(view_of(weight), view_of(crossed).transposed(), view_of(moved));
+  const auto columns = [&](const Tensor& from, Tensor& to, bool back) {
+    const float* a = from.data<float>().data();
+    float* b = to.data<float>().data();
+    parallel_for(rows, 16, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r)
+        for (std::int64_t k = 0; k < n; ++k) {
+          const std::int64_t c = inputs.order[static_cast<std::size_t>(k)];
+          (back ? b[r * n + c] : b[r * n + k]) = back ? a[r * n + k] : a[r * n + c];
+        }
+    });
+  };
+  columns(moved, ordered, false);
+  // H^-1 = U^T U.
+  multiply(view_of(ordered), view_of(upper), view_of(half));
+  multiply(view_of(half), view_of(upper).transposed(), view_of(ordered));
+  columns(ordered, moved, true);
+  float* target = moved.data<float>().data();
+  const float* plain = w.data<float>().data();
+  for (std::int64_t i = 0; i < rows * n; ++i)
+    target[i] = plain[i] + static_cast<float>(share) * target[i];
+  return moved;
+}
+
 namespace {
 
 class Gptq final : public BlockPass {
  public:
   explicit Gptq(const GptqSettings& settings) : settings_(settings) {}
 
+  bool wants_exact_stream() const override { return settings_.stream_target > 0; }
+
   void run(BlockJob& job) override {
     // Sites whose columns go in the same order share the factor.
-    std::map<std::vector<std::int32_t>, InverseFactor> factors;
+    std::map<std::vector<std::int32_t>, GptqInputs> known;
     for (Site& site : job.sites) {
       const auto start = std::chrono::steady_clock::now();
       const auto order = column_order(job.hessian, site.scheme, settings_);
-      auto found = factors.find(order);
-      if (found == factors.end())
-        found = factors.emplace(order, inverse_factor(job.hessian, order, settings_.damp)).first;
-      SiteReport report = quantize(site, job, found->second, order);
+      auto found = known.find(order);
+      if (found == known.end())
+        found = known.emplace(order, gptq_inputs(job.hessian, site.scheme, settings_)).first;
+      SiteReport report = quantize(site, job, found->second);
       report.seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       job.done(site, report);
@@ -253,11 +327,13 @@ class Gptq final : public BlockPass {
   }
 
  private:
-  SiteReport quantize(Site& site, const BlockJob& job, const InverseFactor& factor,
-                      std::span<const std::int32_t> order) const {
-    const Tensor w = dequantized(site.linear->weight);
+  SiteReport quantize(Site& site, const BlockJob& job, const GptqInputs& inputs) const {
+    const InverseFactor& factor = inputs.factor;
     const bool works = factor.failure.empty();
-    const Quantized q = works ? gptq_quantize(w, site.scheme, *job.format, factor, order, settings_)
+    Tensor w = dequantized(site.linear->weight);
+    const double whole = works ? weighted_square(job.hessian, w) : 0;
+    if (works && job.cross) w = shifted_target(w, job.cross, inputs, settings_.stream_target);
+    const Quantized q = works ? gptq_quantize(w, site.scheme, *job.format, inputs, settings_)
                               : round_to_nearest(w, site.scheme, *job.format);
     site.linear->weight = job.format->pack(q);
     SiteReport report{.name = site.name,
@@ -276,7 +352,6 @@ class Gptq final : public BlockPass {
       return report;
     }
     for (std::size_t i = 0; i < before.size(); ++i) difference[i] -= before[i];
-    const double whole = weighted_square(job.hessian, w);
     report.error = whole > 0 ? weighted_square(job.hessian, lost) / whole : 0;
     return report;
   }
@@ -291,6 +366,9 @@ std::unique_ptr<BlockPass> make_gptq(const Json& options) {
   s.act_group_aware = json_bool(options, "act_group_aware", "[gptq] options", !s.desc_act);
   s.weighted_search =
       json_string(options, "scale_search", "[gptq] options", "weighted") == "weighted";
+  s.coordinate_descent = static_cast<int>(
+      json_int(options, "coordinate_descent", "[gptq] options", s.coordinate_descent));
+  s.stream_target = json_number(options, "stream_target", "[gptq] options", s.stream_target);
   return std::make_unique<Gptq>(s);
 }
 

@@ -14,15 +14,30 @@ struct GptqSettings {
   bool desc_act = false;        // columns by falling diag(H), groups are runs in that order
   bool act_group_aware = true;  // the same within and between groups, which stay where they are
   bool weighted_search = true;  // scales by least weighted error
+  int coordinate_descent = 0;   // rounds of it after the columns
+  double stream_target = 0;     // how far weights go to where they undo earlier linears' errors
 };
+
+// What the solver knows about a linear's inputs, in the order of `order`.
+struct GptqInputs {
+  std::vector<std::int32_t> order;
+  InverseFactor factor;
+  Tensor damped;  // f32 [n, n]: the damped H, both triangles; empty without coordinate descent
+};
+GptqInputs gptq_inputs(const Tensor& hessian, const Scheme& scheme, const GptqSettings& settings);
 
 // The order in which columns are quantized: entry i is the column that comes i-th.
 std::vector<std::int32_t> column_order(const Tensor& hessian, const Scheme& scheme,
                                        const GptqSettings& settings);
 
-// Quantizes w f32 [rows, cols] with the factor of H[order, order].
+// Quantizes w f32 [rows, cols], given inputs whose factor did not fail.
 Quantized gptq_quantize(const Tensor& w, const Scheme& scheme, const Format& format,
-                        const InverseFactor& factor, std::span<const std::int32_t> order,
-                        const GptqSettings& settings);
+                        const GptqInputs& inputs, const GptqSettings& settings);
+
+// w + share * (w* - w), where w* is the weight that, on the quantized stream's inputs x_q, best
+// gives what w gives on the exact stream's x_f: with `cross` f32 [n, n] the mean of (x_f - x_q)
+// x_q^T, w* - w = w cross (H + damp)^-1. The idea of an asymmetric calibration is GPTAQ's (Li et
+// al. 2025).
+Tensor shifted_target(const Tensor& w, const Tensor& cross, const GptqInputs& inputs, double share);
 
 }  // namespace quaver

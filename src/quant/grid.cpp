@@ -159,6 +159,8 @@ Grid grid_of(const Scheme& scheme, const Format& format, bool search) {
           .search = search};
 }
 
+float stored_scale(const Grid& grid, float scale) { return stored_scale(grid, splat(scale))[0]; }
+
 void choose_grid(const Grid& grid, const float* w, std::int64_t stride, std::int64_t cols,
                  const float* weight, float* scale, float* zero) {
   for (std::int64_t lane = 0; lane < lane_count; lane += width) {

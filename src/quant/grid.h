@@ -24,6 +24,9 @@ Grid grid_of(const Scheme& scheme, const Format& format, bool search);
 void choose_grid(const Grid& grid, const float* w, std::int64_t stride, std::int64_t cols,
                  const float* weight, float* scale, float* zero);
 
+// The nearest scale that the format can store, of the same sign and never 0.
+float stored_scale(const Grid& grid, float scale);
+
 // The level (code - zero) nearest to w, half to even, for the scale's inverse; levels run from
 // -zero to top - zero. Beyond the clamp |level| is far below 2^22, where adding and subtracting
 // 1.5 * 2^23 rounds to an integer.

@@ -39,9 +39,12 @@ struct SiteReport {
 struct BlockJob {
   std::vector<Site> sites;
   const Format* format = nullptr;
-  Tensor
-      hessian;  // f32 [inputs, inputs]: mean of x x^T, lower triangle valid; empty if not asked for
+  // f32 [inputs, inputs]: mean of x x^T, lower triangle valid. Empty: not asked for.
+  Tensor hessian;
   std::int64_t tokens = 0;  // rows of x that it was made of
+  // f32 [inputs, inputs]: mean of (x_f - x) x^T, where x_f is what the linear sees in the model as
+  // it was. Empty: not asked for, or no difference.
+  Tensor cross;
   // Called by the pass for each site when its weight is Packed; a kill later loses nothing of it.
   std::function<void(const Site&, const SiteReport&)> done;
 };
@@ -51,6 +54,8 @@ class BlockPass {
   virtual ~BlockPass() = default;
   // Replaces every site's weight by a Packed one of job.format, and calls job.done for each.
   virtual void run(BlockJob& job) = 0;
+  // Whether the model as it was shall run beside the quantized one, for job.cross.
+  virtual bool wants_exact_stream() const { return false; }
 };
 
 struct Needs {  // what the pipeline must collect; it collects no more

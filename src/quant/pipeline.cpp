@@ -148,6 +148,7 @@ class Pipeline {
       Step step = step_of(chunk.rows, 0);
       chunk.hidden =
           ends->embed(Tensor::of<std::int32_t>(ids, {static_cast<std::int64_t>(ids.size())}), step);
+      if (pass_->wants_exact_stream()) chunk.exact = chunk.hidden;
       chunks_.push_back(std::move(chunk));
       chunk = {};
       ids.clear();
@@ -185,10 +186,19 @@ class Pipeline {
     load(checkpoint_, name, *block);
     LinearFinder finder;
     finder(name, *block);
+    std::unique_ptr<Block> exact;
+    LinearFinder exact_finder;
+    if (pass_->wants_exact_stream()) {
+      exact = checkpoint_.arch->block(checkpoint_.model, layer);
+      load(checkpoint_, name, *exact);
+      exact_finder(name, *exact);
+    }
     StagedJob job{.block = block.get(),
                   .layer = layer,
                   .format = plan_.format,
                   .pass = pass_.get(),
+                  .exact = exact.get(),
+                  .exact_linears = {},
                   .needs = plan_.method->needs,
                   .sequential = options_.true_sequential,
                   .wants_output = layer + 1 < checkpoint_.model.layers};
@@ -201,8 +211,10 @@ class Pipeline {
       note(report);
     };
     for (const PlannedSite& site : plan_.sites)
-      if (site.layer == layer)
+      if (site.layer == layer) {
         job.sites.push_back({site.name, finder.linears.at(site.name), site.scheme});
+        if (exact) job.exact_linears.push_back(exact_finder.linears.at(site.name));
+      }
     if (job.sites.empty() && !(job.needs.hessian && job.wants_output)) return;
     const StagedResult result = quantize_block(job, chunks_);
     for (const auto& group : result.groups) note_group(name, group);

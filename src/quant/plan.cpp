@@ -141,7 +141,13 @@ Plan make_plan(const Checkpoint& checkpoint, const QuantizeOptions& options) {
   const bool aware = options.act_group_aware.value_or(!options.desc_act);
   ensure(!aware || !options.desc_act,
          "--act-group-aware and --desc-act order the same columns: choose one");
+  ensure(options.coordinate_descent >= 0 && options.coordinate_descent <= 100,
+         "--coordinate-descent ", options.coordinate_descent, "; expected 0 to 100 rounds");
+  ensure(options.stream_target >= 0 && options.stream_target <= 1, "--stream-target ",
+         options.stream_target, "; expected 0 to 1");
   plan.method_options = {{"damp", options.damp},
+                         {"coordinate_descent", options.coordinate_descent},
+                         {"stream_target", options.stream_target},
                          {"desc_act", options.desc_act},
                          {"act_group_aware", aware},
                          {"scale_search", options.scale_search}};

@@ -9,6 +9,7 @@
 #include "core/threads.h"
 #include "quant/gptq.h"
 #include "quant/grid.h"
+#include "quant/matrices_test.h"
 #include "quant/matrix.h"
 
 namespace quaver {
@@ -23,52 +24,11 @@ const Json& vectors() {
   return all;
 }
 
-// The generator of the golden vectors' inputs: [rows, cols] values in [-1, 1).
-Tensor golden_matrix(std::int64_t rows, std::int64_t cols, std::uint32_t seed) {
-  Tensor t({rows, cols});
-  for (float& v : t.data<float>()) {
-    seed = 1664525u * seed + 1013904223u;
-    v = static_cast<float>(seed >> 8) / 8388608.0f - 1.0f;
-  }
-  return t;
-}
-
-Tensor product(Tensor a, Tensor b) {  // a [m, k] * b [k, n]
-  Tensor y({a.dim(0), b.dim(1)});
-  multiply(view_of(a), view_of(b).transposed(), view_of(y));
-  return y;
-}
-
-Tensor gram_of(const Tensor& x) {
-  Tensor h({x.dim(1), x.dim(1)});
-  add_gram(h, x);
-  return h;
-}
-
-// Inputs whose columns are correlated, and of very different sizes.
-Tensor correlated(std::int64_t rows, std::int64_t cols, std::uint32_t seed) {
-  Tensor mix = golden_matrix(cols, cols, seed + 1);
-  float* values = mix.data<float>().data();
-  for (std::int64_t i = 0; i < cols; ++i)
-    for (std::int64_t j = 0; j < cols; ++j)
-      values[i * cols + j] = (0.5f * values[i * cols + j] + (i == j ? 1.0f : 0.0f)) *
-                             (1 + 3 * static_cast<float>((j * 7) % 11) / 11);
-  return product(golden_matrix(rows, cols, seed), mix);
-}
-
 Quantized solve(const Tensor& w, const Tensor& h, const Scheme& scheme, const Format& format,
                 const GptqSettings& settings) {
-  const auto order = column_order(h, scheme, settings);
-  const InverseFactor factor = inverse_factor(h, order, settings.damp);
-  EXPECT_EQ(factor.failure, "");
-  return gptq_quantize(w, scheme, format, factor, order, settings);
-}
-
-double loss(const Tensor& w, const Tensor& h, const Quantized& q) {
-  Tensor lost = dequantized(q);
-  float* difference = lost.data<float>().data();
-  for (std::size_t i = 0; const float v : w.data<float>()) difference[i++] -= v;
-  return weighted_square(h, lost);
+  const GptqInputs inputs = gptq_inputs(h, scheme, settings);
+  EXPECT_EQ(inputs.factor.failure, "");
+  return gptq_quantize(w, scheme, format, inputs, settings);
 }
 
 std::vector<std::int32_t> natural(std::int64_t n) {
@@ -341,9 +301,9 @@ TEST(Gptq, BeatsRoundToNearestOnCorrelatedInputs) {
 TEST(Gptq, EqualsThePlainLoop) {
   const Tensor w = golden_matrix(19, 320, 80), h = gram_of(correlated(700, 320, 81));
   for (const std::int64_t group : {-1, 32, 160}) {
-    const InverseFactor f = inverse_factor(h, natural(320), 0.01);
-    const Quantized q =
-        gptq_quantize(w, {4, group, true}, exact_format, f, natural(320), plain_settings);
+    const GptqInputs inputs = gptq_inputs(h, {4, group, true}, plain_settings);
+    const InverseFactor& f = inputs.factor;
+    const Quantized q = gptq_quantize(w, {4, group, true}, exact_format, inputs, plain_settings);
     const std::int64_t size = group == -1 ? 320 : group;
     std::int64_t different = 0;
     for (std::int64_t r = 0; r < 19; ++r) {

@@ -2,13 +2,18 @@
 // token has reached it, and what follows sees the quantized linear. So each chunk's forward runs on
 // its own thread, one at a time, and parks at the first linear of each group until all chunks are
 // there; then the group is quantized and they go on. One forward a block, in the order of chunks.
+// Where the exact stream is asked for, each chunk has a second forward, through the block as it
+// was, which is always one step ahead: it parks with its input of the group that the first comes
+// to.
 #include "quant/staged.h"
 
 #include <algorithm>
 #include <memory>
 #include <set>
+#include <utility>
 
 #include "quant/baton.h"
+#include "quant/matrix.h"
 
 namespace quaver {
 namespace {
@@ -18,7 +23,8 @@ constexpr std::int64_t probe_rows = 8;
 // Sites that saw the same tensor.
 struct Group {
   std::vector<Site> sites;
-  Tensor hessian;
+  std::vector<const Linear*> exact;
+  Tensor hessian, cross;
   std::int64_t tokens = 0;
   bool quantized = false;
 };
@@ -44,7 +50,8 @@ class Probe final : public Observer {
       groups[static_cast<std::size_t>(at)].sites.push_back(*site);
     }
     for (std::size_t i = 0; i < sites.size(); ++i)
-      if (!taken[i]) groups.push_back({.sites = {sites[i]}});
+      if (!taken[i])
+        groups.push_back({.sites = {sites[i]}, .exact = {}, .hessian = {}, .cross = {}});
     return groups;
   }
 
@@ -52,25 +59,80 @@ class Probe final : public Observer {
   std::vector<std::pair<const Linear*, Tensor>> seen_;
 };
 
-// Adds the first input of each group to its statistics, then parks.
-class Collector final : public Observer {
+// What the exact stream's forward of a chunk has come to.
+struct Ahead {
+  const Group* group = nullptr;
+  Tensor x;
+};
+
+Group* group_of(std::vector<Group>& groups, const Linear& linear, bool exact) {
+  for (Group& group : groups) {
+    const bool mine =
+        exact ? std::ranges::find(group.exact, &linear) != group.exact.end()
+              : std::ranges::find(group.sites, &linear, &Site::linear) != group.sites.end();
+    if (mine) return group.quantized ? nullptr : &group;
+  }
+  return nullptr;
+}
+
+// Parks with the first input of each group.
+class Leader final : public Observer {
  public:
-  Collector(std::vector<Group>& groups, Baton::Park park)
-      : groups_(groups), park_(std::move(park)) {}
+  Leader(std::vector<Group>& groups, Ahead& ahead, Baton::Park park)
+      : groups_(groups), ahead_(ahead), park_(std::move(park)) {}
 
   void input_of(const Linear& linear, const Tensor& x) override {
-    for (Group& group : groups_) {
-      const bool mine = std::ranges::find(group.sites, &linear, &Site::linear) != group.sites.end();
-      if (!mine || group.quantized || !seen_.insert(&group).second) continue;
-      if (!group.hessian) group.hessian = Tensor({x.dim(1), x.dim(1)});
-      add_gram(group.hessian, x);
-      group.tokens += x.dim(0);
-      if (park_) park_();
-    }
+    const Group* group = group_of(groups_, linear, true);
+    if (!group || !seen_.insert(group).second) return;
+    ahead_ = {group, x};
+    park_();
   }
 
  private:
   std::vector<Group>& groups_;
+  Ahead& ahead_;
+  Baton::Park park_;
+  std::set<const Group*> seen_;
+};
+
+// Adds the first input of each group to its statistics, then parks.
+class Collector final : public Observer {
+ public:
+  Collector(std::vector<Group>& groups, Ahead* ahead, Baton::Park park)
+      : groups_(groups), ahead_(ahead), park_(std::move(park)) {}
+
+  void input_of(const Linear& linear, const Tensor& x) override {
+    Group* group = group_of(groups_, linear, false);
+    if (!group || !seen_.insert(group).second) return;
+    if (!group->hessian) group->hessian = Tensor({x.dim(1), x.dim(1)});
+    add_gram(group->hessian, x);
+    group->tokens += x.dim(0);
+    if (ahead_ && !linear.routed) add_cross(*group, x);
+    park_();
+  }
+
+ private:
+  void add_cross(Group& group, const Tensor& x) {
+    ensure(ahead_->group == &group && ahead_->x.shape() == x.shape(),
+           "[quantize] the two streams came to different linears");
+    Tensor difference = Tensor::raw({x.dim(0), x.dim(1)});
+    const auto exact = std::as_const(ahead_->x).data<float>(), seen = x.data<float>();
+    auto d = difference.data<float>();
+    bool differs = false;
+    for (std::size_t i = 0; i < d.size(); ++i) {
+      d[i] = exact[i] - seen[i];
+      differs |= d[i] != 0;
+    }
+    ahead_->x = {};
+    if (!differs) return;
+    if (!group.cross) group.cross = Tensor({x.dim(1), x.dim(1)});
+    Tensor inputs = x;
+    multiply(view_of(difference).transposed(), view_of(inputs).transposed(), view_of(group.cross),
+             GemmArgs::Into::add);
+  }
+
+  std::vector<Group>& groups_;
+  Ahead* ahead_;
   Baton::Park park_;
   std::set<const Group*> seen_;  // counted for this chunk
 };
@@ -82,7 +144,7 @@ class StagedBlock {
 
   StagedResult run() {
     if (!job_.needs.hessian) {
-      Group all{.sites = job_.sites};
+      Group all{.sites = job_.sites, .exact = {}, .hessian = {}, .cross = {}};
       quantize(all);
       for (const Site& site : job_.sites) result_.groups.push_back({site.name});
       return std::move(result_);
@@ -92,62 +154,79 @@ class StagedBlock {
       std::vector<std::string>& names = result_.groups.emplace_back();
       for (const Site& site : group.sites) names.push_back(site.name);
     }
-    if (job_.sequential)
-      run_staged();
-    else
-      run_twice();
+    // Statistics of later linears are those of the block as it was: known weights must wait.
+    if (job_.sequential) restore_known();
+    run_staged();
+    if (!job_.sequential) put_in_place();
     return std::move(result_);
   }
 
  private:
-  Tensor forward(const CalibrationChunk& chunk, Observer* observer) const {
-    Step step = step_of(chunk.rows, job_.layer);
+  Tensor forward(const Tensor& hidden, const std::vector<std::int64_t>& rows, Block& block,
+                 Observer* observer) const {
+    Step step = step_of(rows, job_.layer);
     step.observer = observer;
-    return job_.block->forward(chunk.hidden, step);
+    return block.forward(hidden, step);
   }
 
   void find_groups() {
-    const std::int64_t rows = std::min(probe_rows, chunks_.front().rows.front());
+    const CalibrationChunk& first = chunks_.front();
+    const std::int64_t rows = std::min(probe_rows, first.rows.front());
     Probe probe;
-    forward({chunks_.front().hidden.rows(0, rows), {rows}}, &probe);
+    forward(first.hidden.rows(0, rows), {rows}, *job_.block, &probe);
     groups_ = probe.groups(job_.sites);
+    if (!job_.exact) return;
+    for (Group& group : groups_)
+      for (const Site& site : group.sites) {
+        const auto at = std::ranges::find(job_.sites, site.linear, &Site::linear);
+        group.exact.push_back(
+            job_.exact_linears[static_cast<std::size_t>(at - job_.sites.begin())]);
+      }
+  }
+
+  bool is_done() const {
+    return std::ranges::all_of(groups_, [](const Group& g) { return g.quantized; });
   }
 
   void run_staged() {
-    restore_known();
-    const auto is_done = [](const Group& g) { return g.quantized; };
-    if (std::ranges::all_of(groups_, is_done) && !job_.wants_output) return;
-    std::vector<std::unique_ptr<Baton>> batons;
-    for (CalibrationChunk& chunk : chunks_)
-      batons.push_back(std::make_unique<Baton>([&](const Baton::Park& park) {
-        Collector collector(groups_, park);
-        chunk.hidden = forward(chunk, &collector);
+    if (is_done() && !job_.wants_output) return;
+    std::vector<Ahead> ahead(chunks_.size());
+    std::vector<std::unique_ptr<Baton>> leaders, batons;
+    for (std::size_t i = 0; i < chunks_.size(); ++i) {
+      CalibrationChunk& chunk = chunks_[i];
+      Ahead* mine = job_.exact ? &ahead[i] : nullptr;
+      if (mine)
+        leaders.push_back(std::make_unique<Baton>([this, &chunk, mine](const Baton::Park& park) {
+          Leader leader(groups_, *mine, park);
+          chunk.exact = forward(chunk.exact, chunk.rows, *job_.exact, &leader);
+        }));
+      batons.push_back(std::make_unique<Baton>([this, &chunk, mine](const Baton::Park& park) {
+        Collector collector(groups_, mine, park);
+        Tensor output = forward(chunk.hidden, chunk.rows, *job_.block, &collector);
+        if (job_.sequential) chunk.hidden = std::move(output);
       }));
+    }
     for (bool parked = true; parked;) {
       parked = false;
-      for (const auto& baton : batons) parked = baton->resume() || parked;
+      for (std::size_t i = 0; i < batons.size(); ++i) {
+        if (job_.exact) leaders[i]->resume();
+        parked = batons[i]->resume() || parked;
+      }
       for (Group& group : groups_)
         if (!group.quantized && group.tokens > 0) quantize(group);
-      if (std::ranges::all_of(groups_, is_done) && !job_.wants_output)
-        return;  // the destructors unwind what is parked
+      if (is_done() && !job_.wants_output) return;  // the destructors unwind what is parked
     }
-    quantize_rest();
-  }
-
-  void run_twice() {
-    for (const CalibrationChunk& chunk : chunks_) {
-      Collector collector(groups_, {});
-      forward(chunk, &collector);
-    }
-    restore_known();  // only now: the statistics are those of the block as it was
-    quantize_rest();
-    if (!job_.wants_output) return;
-    for (CalibrationChunk& chunk : chunks_) chunk.hidden = forward(chunk, nullptr);
-  }
-
-  void quantize_rest() {
-    for (Group& group : groups_)
+    for (Group& group : groups_)  // what no token reached
       if (!group.quantized) quantize(group);
+  }
+
+  // Not sequential: the block has been seen as it was; now it gets its weights, and its output is
+  // that of the quantized block.
+  void put_in_place() {
+    for (auto& [linear, weight] : waiting_) linear->weight = std::move(weight);
+    if (!job_.wants_output) return;
+    for (CalibrationChunk& chunk : chunks_)
+      chunk.hidden = forward(chunk.hidden, chunk.rows, *job_.block, nullptr);
   }
 
   // Groups that an earlier run solved whole need no statistics.
@@ -160,8 +239,15 @@ class StagedBlock {
 
   bool take_known(const Site& site) {
     const std::optional<Packed> packed = job_.known ? job_.known(site) : std::nullopt;
-    if (packed) site.linear->weight = dequantized(*packed);
+    if (packed) set_weight(site, dequantized(*packed));
     return packed.has_value();
+  }
+
+  void set_weight(const Site& site, Tensor weight) {
+    if (job_.sequential || !job_.needs.hessian)
+      site.linear->weight = std::move(weight);
+    else
+      waiting_.emplace_back(site.linear, std::move(weight));
   }
 
   void quantize(Group& group) {
@@ -169,6 +255,7 @@ class StagedBlock {
                  .format = job_.format,
                  .hessian = std::move(group.hessian),
                  .tokens = group.tokens,
+                 .cross = std::move(group.cross),
                  .done = [this](const Site& site, const SiteReport& report) {
                    if (job_.solved) job_.solved(site, report);
                  }};
@@ -179,16 +266,24 @@ class StagedBlock {
     if (job.sites.empty()) return;
     const std::int64_t inputs = group.sites.front().linear->inputs;
     if (job_.needs.hessian && !job.hessian) job.hessian = Tensor({inputs, inputs});
-    if (job.hessian && job.tokens > 0)
-      for (float& h : job.hessian.data<float>()) h /= static_cast<float>(job.tokens);
+    for (Tensor* sum : {&job.hessian, &job.cross})
+      if (*sum && job.tokens > 0)
+        for (float& h : sum->data<float>()) h /= static_cast<float>(job.tokens);
+    std::vector<Weight> before;
+    for (const Site& site : job.sites) before.push_back(site.linear->weight);
     job_.pass->run(job);
-    if (job_.needs.hessian)
-      for (const Site& site : job.sites) site.linear->weight = dequantized(site.linear->weight);
+    if (!job_.needs.hessian) return;
+    for (std::size_t i = 0; i < job.sites.size(); ++i) {
+      Tensor made = dequantized(job.sites[i].linear->weight);
+      job.sites[i].linear->weight = before[i];
+      set_weight(job.sites[i], std::move(made));
+    }
   }
 
   const StagedJob& job_;
   std::vector<CalibrationChunk>& chunks_;
   std::vector<Group> groups_;
+  std::vector<std::pair<Linear*, Tensor>> waiting_;
   StagedResult result_;
 };
 

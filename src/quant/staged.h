@@ -16,6 +16,7 @@ namespace quaver {
 struct CalibrationChunk {
   Tensor hidden;                   // f32 [rows, hidden]: the block's input, then its output
   std::vector<std::int64_t> rows;  // of each sequence
+  Tensor exact;  // the same in the model as it was; empty where no method asks for it
 };
 
 struct StagedJob {
@@ -24,6 +25,10 @@ struct StagedJob {
   std::vector<Site> sites;
   const Format* format = nullptr;
   BlockPass* pass = nullptr;
+  // The same block, never quantized, and its linears, one for each of `sites`; null where no exact
+  // stream is asked for.
+  Block* exact = nullptr;
+  std::vector<const Linear*> exact_linears;
   Needs needs;
   bool sequential = true;    // later linears see the outputs of the quantized earlier ones
   bool wants_output = true;  // false for the last block

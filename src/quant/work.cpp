@@ -45,9 +45,9 @@ std::uint64_t digest_of_text(std::string_view s, std::uint64_t seed) {
 
 std::uint64_t digest_of_tensor(const Tensor& t) { return digest({t.host(), t.bytes()}); }
 
-std::string chunk_name(std::size_t i) {
+std::string chunk_name(const char* stream, std::size_t i) {
   char name[32];
-  std::snprintf(name, sizeof name, "chunk.%06zu", i);
+  std::snprintf(name, sizeof name, "%s.%06zu", stream, i);
   return name;
 }
 
@@ -221,8 +221,11 @@ void Work::add(int layer, const Site& site, const SiteReport& report) {
 
 void Work::add_hidden(int layer, const std::vector<CalibrationChunk>& chunks, Json remark) {
   wait();
-  std::vector<Tensor> states;
-  for (const CalibrationChunk& chunk : chunks) states.push_back(chunk.hidden);
+  std::vector<std::pair<std::string, Tensor>> states;
+  for (std::size_t i = 0; i < chunks.size(); ++i) {
+    states.emplace_back(chunk_name("chunk", i), chunks[i].hidden);
+    if (chunks[i].exact) states.emplace_back(chunk_name("exact", i), chunks[i].exact);
+  }
   writing_ = std::async(std::launch::async, [this, layer, states = std::move(states),
                                              remark = std::move(remark)]() mutable {
     const std::string name = text("hidden-", layer);
@@ -232,10 +235,10 @@ void Work::add_hidden(int layer, const std::vector<CalibrationChunk>& chunks, Js
                 {"hidden", name},
                 {"remark", std::move(remark)},
                 {"tensors", Json::object()}};
-    for (std::size_t i = 0; i < states.size(); ++i) {
-      writer.write(chunk_name(i), states[i]);
-      record["tensors"][chunk_name(i)] = hex(digest_of_tensor(states[i]));
-      states[i] = {};
+    for (auto& [key, tensor] : states) {
+      writer.write(key, tensor);
+      record["tensors"][key] = hex(digest_of_tensor(tensor));
+      tensor = {};
     }
     writer.finish();
     sync_directory(folder_ / name);
@@ -291,10 +294,14 @@ void Work::restore(std::vector<CalibrationChunk>& chunks) const {
   for (std::size_t i = 0; i < chunks.size(); ++i) {
     std::int64_t rows = 0;
     for (const std::int64_t count : chunks[i].rows) rows += count;
-    chunks[i].hidden = read(hidden_, chunk_name(i));
-    ensure_file(chunks[i].hidden.shape().rank() == 2 && chunks[i].hidden.dim(0) == rows,
-                (folder_ / hidden_).string(), ": ", chunk_name(i), " is ", chunks[i].hidden.shape(),
-                ", expected ", rows, " rows");
+    const auto take = [&](const char* stream, Tensor& to) {
+      const std::string name = chunk_name(stream, i);
+      to = read(hidden_, name);
+      ensure_file(to.shape().rank() == 2 && to.dim(0) == rows, (folder_ / hidden_).string(), ": ",
+                  name, " is ", to.shape(), ", expected ", rows, " rows");
+    };
+    take("chunk", chunks[i].hidden);
+    if (chunks[i].exact) take("exact", chunks[i].exact);
   }
   sources_.erase(hidden_);
 }
