@@ -18,12 +18,15 @@ struct QuantizeOptions {
   std::int64_t group_size = 128;
   bool sym = true;
   bool desc_act = false;
+  bool static_groups = false;
   std::optional<bool> act_group_aware;  // default: on for gptq unless desc_act
   bool true_sequential = true;
   double damp = 0.01;
-  std::string scale_search = "weighted";
-  std::int64_t coordinate_descent = 0;
-  double stream_target = 0;
+  std::optional<std::string> scale_search;         // default: weighted
+  std::optional<std::int64_t> coordinate_descent;  // default: 4
+  std::optional<double> stream_target;             // default: 0.5
+  bool mse = false;
+  std::string compat;
   std::vector<std::string> rules;
   std::string calibration;
   std::string text_field = "text";
@@ -44,18 +47,28 @@ struct QuantizeOptions {
     field("sym", sym,
           "symmetric grid, the zero point fixed in the middle; --asym: a zero point a group");
     field("desc-act", desc_act, "quantize columns in the order of falling activation (act-order)");
+    field(
+        "static-groups", static_groups,
+        "scales from the weights as they were, before any column is quantized; with --desc-act the "
+        "file stays sequential");
     field("act-group-aware", act_group_aware,
           "order columns within and between groups by activation; the file stays sequential");
     field("true-sequential", true_sequential,
           "later linears of a block see the outputs of its already quantized ones");
     field("damp", damp, "share of mean(diag H) added to the Hessian's diagonal");
     field("scale-search", scale_search,
-          "none (min-max) or weighted: scales that lose least under diag(H)");
+          "none (min-max), weighted: scales that lose least under diag(H), or mse: least sum of "
+          "|error|^2.4; default: weighted");
+    field("mse", mse, "the same as --scale-search mse");
     field("coordinate-descent", coordinate_descent,
-          "rounds that improve scales and codes in turn after GPTQ's pass; 0: none");
+          "rounds that improve scales and codes in turn after GPTQ's pass; 0: none; default: 4");
     field("stream-target", stream_target,
           "0 to 1: how far the weights may move to make up for the errors of earlier linears; "
-          "above 0 the model as it was runs beside the quantized one");
+          "above 0 the model as it was runs beside the quantized one; default: 0.5");
+    field("compat", compat,
+          "autogptq: compute as AutoGPTQ does, its known faults included; improvements are off "
+          "unless asked for",
+          "NAME");
     field("rule", rules,
           "REGEX=bits:8,group_size:64,sym:false or REGEX=skip, for modules whose name "
           "matches; repeatable, the last match wins");

@@ -137,7 +137,7 @@ TEST(CoordinateDescent, SweepsAsThePlainLoopDoes) {
     }
     Tensor damped = s.inputs.damped;
     descend({.h = view_of(damped),
-             .grid = grid_of(scheme, find_format("gptq_v2"), true),
+             .grid = grid_of(scheme, find_format("gptq_v2"), Search::weighted),
              .group_size = 64,
              .lanes = lanes,
              .w = w.data(),

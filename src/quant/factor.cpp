@@ -162,7 +162,7 @@ bool all_finite_lower(const Tensor& hessian) {
 }  // namespace
 
 InverseFactor inverse_factor(const Tensor& hessian, std::span<const std::int32_t> order,
-                             double damp) {
+                             double damp, double dead_value) {
   const std::int64_t n = hessian.dim(0);
   ensure(hessian.shape() == Shape({n, n}) && static_cast<std::int64_t>(order.size()) == n,
          "[gptq] a Hessian of shape ", hessian.shape(), " and an order of ", order.size());
@@ -178,11 +178,14 @@ InverseFactor inverse_factor(const Tensor& hessian, std::span<const std::int32_t
     sum += h[i * n + i];
     result.dead += h[i * n + i] == 0;
   }
-  const double mean = result.dead == n ? 1 : sum / static_cast<double>(n - result.dead);
+  double mean = result.dead == n ? 1 : sum / static_cast<double>(n - result.dead);
+  const double revived = dead_value > 0 ? dead_value : mean;
+  if (dead_value > 0)
+    mean = (sum + dead_value * static_cast<double>(result.dead)) / static_cast<double>(n);
   std::vector<float> live(static_cast<std::size_t>(n));
   for (std::size_t i = 0; i < live.size(); ++i) {
     const float value = h[order[i] * n + order[i]];
-    live[i] = value == 0 ? static_cast<float>(mean) : value;
+    live[i] = value == 0 ? static_cast<float>(revived) : value;
   }
   Tensor lower = Tensor::raw({n, n}), inverse = Tensor::raw({n, n});
   const View a = view_of(lower), m = view_of(inverse);

@@ -21,8 +21,10 @@ struct InverseFactor {
 // Factors H[order, order] of the symmetric f32 [n, n] `hessian` (lower triangle valid), after every
 // zero on the diagonal is replaced by the mean of the others, and damp * mean is added. Where that
 // is not positive definite in single precision, damp grows tenfold up to 1, and at last double
-// precision is tried. Never throws on numbers.
+// precision is tried. With a `dead_value`
+// zeros on the diagonal become that and count in the mean, as AutoGPTQ has it. Never throws on
+// numbers.
 InverseFactor inverse_factor(const Tensor& hessian, std::span<const std::int32_t> order,
-                             double damp);
+                             double damp, double dead_value = 0);
 
 }  // namespace quaver

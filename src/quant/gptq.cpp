@@ -26,8 +26,14 @@ struct Walk {
   std::span<const std::int32_t> order;
   View u;
   const float* weight;  // of each column, in order
-  View h;               // the damped Hessian, where coordinate descent follows
+  View h;               // the damped Hessian, where coordinate descent follows, in result_order
   int descent = 0;
+  bool static_groups = false, stale_grids = false;
+  std::span<const std::int32_t> result_order;  // of codes
+
+  std::int64_t group_at(std::int64_t k) const {
+    return (static_groups ? order[static_cast<std::size_t>(k)] : k) / group_size;
+  }
 };
 
 // Some rows, transposed: column k of the order is row k of `w`, rows are lanes.
@@ -49,8 +55,13 @@ class RowChunk {
 
   void run() {
     std::vector<float> whole;
-    if (walk_.descent > 0) whole = w_;
+    if (walk_.descent > 0 || walk_.static_groups) whole = w_;
+    if (walk_.static_groups) choose_static_grids(in_natural_order(whole));
     walk_columns();
+    if (walk_.static_groups) {
+      codes = in_natural_order(codes);
+      whole = in_natural_order(whole);
+    }
     if (walk_.descent > 0)
       descend({.h = walk_.h,
                .grid = walk_.grid,
@@ -72,9 +83,11 @@ class RowChunk {
       copy_factor(begin, end);
       std::int64_t spread = begin;  // errors of columns before it have reached the whole block
       for (std::int64_t k = begin; k < end; ++k) {
-        if (k % walk_.group_size == 0) {
-          spread_errors(begin, spread, k, k, end);
-          spread = k;
+        if (k % walk_.group_size == 0 && !walk_.static_groups) {
+          if (!walk_.stale_grids) {
+            spread_errors(begin, spread, k, k, end);
+            spread = k;
+          }
           start_group(k);
         }
         take_errors(begin, spread, k);
@@ -99,6 +112,7 @@ class RowChunk {
   // A group longer than a block begins where a block does, so that its weights are up to date.
   std::int64_t block_end(std::int64_t begin) const {
     const std::int64_t size = walk_.group_size;
+    if (walk_.static_groups || walk_.stale_grids) return std::min(begin + block, walk_.cols);
     const std::int64_t end = size <= block ? begin + block / size * size
                                            : std::min(begin + block, (begin / size + 1) * size);
     return std::min(end, walk_.cols);
@@ -130,6 +144,29 @@ class RowChunk {
                   &zeros[static_cast<std::size_t>(group * lanes_ + lane)]);
   }
 
+  template <class T>
+  std::vector<T> in_natural_order(const std::vector<T>& walked) const {
+    std::vector<T> natural(walked.size());
+    for (std::int64_t k = 0; k < walk_.cols; ++k)
+      std::copy_n(walked.data() + k * lanes_, lanes_,
+                  natural.data() + walk_.order[static_cast<std::size_t>(k)] * lanes_);
+    return natural;
+  }
+
+  void choose_static_grids(const std::vector<float>& natural) {
+    std::vector<float> weight(static_cast<std::size_t>(walk_.cols));
+    for (std::int64_t k = 0; k < walk_.cols; ++k)
+      weight[static_cast<std::size_t>(walk_.order[static_cast<std::size_t>(k)])] = walk_.weight[k];
+    for (std::int64_t g = 0; g < walk_.groups; ++g) {
+      const std::int64_t begin = g * walk_.group_size;
+      for (std::int64_t lane = 0; lane < lanes_; lane += lane_count)
+        choose_grid(walk_.grid, natural.data() + begin * lanes_ + lane, lanes_,
+                    std::min(walk_.group_size, walk_.cols - begin), weight.data() + begin,
+                    &scales[static_cast<std::size_t>(g * lanes_ + lane)],
+                    &zeros[static_cast<std::size_t>(g * lanes_ + lane)]);
+    }
+  }
+
   void take_errors(std::int64_t begin, std::int64_t from, std::int64_t k) {
     const float* u = u_.data() + (k - begin) * block;
     for (std::int64_t lane = 0; lane < lanes_; lane += lane_count) {
@@ -144,7 +181,7 @@ class RowChunk {
   }
 
   void round_column(std::int64_t begin, std::int64_t k) {
-    const std::int64_t at = k / walk_.group_size * lanes_;
+    const std::int64_t at = walk_.group_at(k) * lanes_;
     const float *scale = &scales[static_cast<std::size_t>(at)],
                 *zero = &zeros[static_cast<std::size_t>(at)], *w = column(k);
     float* e = error(k - begin);
@@ -210,15 +247,21 @@ Quantized gptq_quantize(const Tensor& w, const Scheme& scheme, const Format& for
               .scales = Tensor::raw({rows, groups}),
               .zeros = Tensor::raw({rows, groups}),
               .group_index = {}};
-  const auto place = group_places(order, size, settings.desc_act);
-  if (settings.desc_act && groups > 1) {
+  std::vector<std::int32_t> natural(order.size());
+  std::iota(natural.begin(), natural.end(), 0);
+  const std::vector<std::int32_t>& result_order = settings.static_groups ? natural : order;
+  const bool runs = settings.desc_act && !settings.static_groups;
+  const auto place = group_places(result_order, size, runs);
+  if (runs && groups > 1) {
     q.group_index = Tensor({cols}, DType::i32);
     for (std::size_t k = 0; k < order.size(); ++k)
       q.group_index.data<std::int32_t>()[static_cast<std::size_t>(order[k])] =
           static_cast<std::int32_t>(static_cast<std::int64_t>(k) / size);
   }
   Tensor upper = inputs.factor.upper, damped = inputs.damped;
-  const Walk walk{grid_of(scheme, format, settings.weighted_search),
+  Grid grid = grid_of(scheme, format, settings.search);
+  if (settings.as_autogptq) grid.half_range = true, grid.half_scales = false;
+  const Walk walk{grid,
                   cols,
                   size,
                   groups,
@@ -226,7 +269,10 @@ Quantized gptq_quantize(const Tensor& w, const Scheme& scheme, const Format& for
                   view_of(upper),
                   inputs.factor.diagonal.data(),
                   damped ? view_of(damped) : View{},
-                  damped ? settings.coordinate_descent : 0};
+                  damped ? settings.coordinate_descent : 0,
+                  settings.static_groups,
+                  settings.as_autogptq,
+                  result_order};
   const float* values = w.data<float>().data();
   std::uint8_t* codes = q.codes.data<std::uint8_t>().data();
   float* scales = q.scales.data<float>().data();
@@ -238,7 +284,7 @@ Quantized gptq_quantize(const Tensor& w, const Scheme& scheme, const Format& for
     chunk.run();
     for (std::int64_t k = 0; k < cols; ++k)
       for (std::int64_t r = begin; r < end; ++r)
-        codes[r * cols + order[static_cast<std::size_t>(k)]] =
+        codes[r * cols + result_order[static_cast<std::size_t>(k)]] =
             chunk.codes[static_cast<std::size_t>(k * chunk.lanes() + r - begin)];
     for (std::int64_t g = 0; g < groups; ++g)
       for (std::int64_t r = begin; r < end; ++r) {
@@ -251,22 +297,28 @@ Quantized gptq_quantize(const Tensor& w, const Scheme& scheme, const Format& for
   return q;
 }
 
-GptqInputs gptq_inputs(const Tensor& hessian, const Scheme& scheme, const GptqSettings& settings) {
+GptqInputs gptq_inputs(const Tensor& hessian, const Scheme& scheme, const GptqSettings& settings,
+                       double dead_value) {
   GptqInputs inputs{.order = column_order(hessian, scheme, settings), .factor = {}, .damped = {}};
-  inputs.factor = inverse_factor(hessian, inputs.order, settings.damp);
+  inputs.factor = inverse_factor(hessian, inputs.order, settings.damp, dead_value);
   if (settings.coordinate_descent == 0 || !inputs.factor.failure.empty()) return inputs;
   const std::int64_t n = hessian.dim(0);
   const float* h = hessian.data<float>().data();
   inputs.damped = Tensor::raw({n, n});
   float* damped = inputs.damped.data<float>().data();
+  // Static groups are runs of columns only where these stand as they are.
+  const auto place = [&](std::int64_t i) {
+    const std::int64_t column = inputs.order[static_cast<std::size_t>(i)];
+    return settings.static_groups ? column : i;
+  };
   parallel_for(n, 32, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t p = inputs.order[static_cast<std::size_t>(i)];
       for (std::int64_t j = 0; j < n; ++j) {
         const std::int64_t q = inputs.order[static_cast<std::size_t>(j)];
-        damped[i * n + j] = h[std::max(p, q) * n + std::min(p, q)];
+        damped[place(i) * n + place(j)] = h[std::max(p, q) * n + std::min(p, q)];
       }
-      damped[i * n + i] = inputs.factor.diagonal[static_cast<std::size_t>(i)];
+      damped[place(i) * (n + 1)] = inputs.factor.diagonal[static_cast<std::size_t>(i)];
     }
   });
   return inputs;
@@ -318,7 +370,9 @@ class Gptq final : public BlockPass {
       const auto order = column_order(job.hessian, site.scheme, settings_);
       auto found = known.find(order);
       if (found == known.end())
-        found = known.emplace(order, gptq_inputs(job.hessian, site.scheme, settings_)).first;
+        found =
+            known.emplace(order, gptq_inputs(job.hessian, site.scheme, settings_, dead_value(job)))
+                .first;
       SiteReport report = quantize(site, job, found->second);
       report.seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -332,9 +386,11 @@ class Gptq final : public BlockPass {
     const bool works = factor.failure.empty();
     Tensor w = dequantized(site.linear->weight);
     const double whole = works ? weighted_square(job.hessian, w) : 0;
+    if (settings_.as_autogptq) w = without_dead_columns(job.hessian, w);
     if (works && job.cross) w = shifted_target(w, job.cross, inputs, settings_.stream_target);
-    const Quantized q = works ? gptq_quantize(w, site.scheme, *job.format, inputs, settings_)
-                              : round_to_nearest(w, site.scheme, *job.format);
+    Quantized q = works ? gptq_quantize(w, site.scheme, *job.format, inputs, settings_)
+                        : round_to_nearest(w, site.scheme, *job.format);
+    if (settings_.as_autogptq && job.format->snap) job.format->snap(q);
     site.linear->weight = job.format->pack(q);
     SiteReport report{.name = site.name,
                       .method = works ? "gptq" : "rtn",
@@ -356,6 +412,24 @@ class Gptq final : public BlockPass {
     return report;
   }
 
+  // AutoGPTQ's H is 2 / sequences * sum of x x^T, and a dead column's diagonal becomes 1.
+  double dead_value(const BlockJob& job) const {
+    if (!settings_.as_autogptq || job.tokens == 0) return 0;
+    return static_cast<double>(std::max<std::int64_t>(job.sequences, 1)) /
+           (2 * static_cast<double>(job.tokens));
+  }
+
+  static Tensor without_dead_columns(const Tensor& hessian, const Tensor& w) {
+    const std::int64_t rows = w.dim(0), n = w.dim(1);
+    Tensor cleared = Tensor::raw({rows, n});
+    const float *h = hessian.data<float>().data(), *from = w.data<float>().data();
+    float* to = cleared.data<float>().data();
+    for (std::int64_t r = 0; r < rows; ++r)
+      for (std::int64_t c = 0; c < n; ++c)
+        to[r * n + c] = h[c * (n + 1)] == 0 ? 0.0f : from[r * n + c];
+    return cleared;
+  }
+
   const GptqSettings settings_;
 };
 
@@ -364,8 +438,9 @@ std::unique_ptr<BlockPass> make_gptq(const Json& options) {
   s.damp = json_number(options, "damp", "[gptq] options", s.damp);
   s.desc_act = json_bool(options, "desc_act", "[gptq] options", s.desc_act);
   s.act_group_aware = json_bool(options, "act_group_aware", "[gptq] options", !s.desc_act);
-  s.weighted_search =
-      json_string(options, "scale_search", "[gptq] options", "weighted") == "weighted";
+  s.search = find_search(json_string(options, "scale_search", "[gptq] options", "weighted"));
+  s.static_groups = json_bool(options, "static_groups", "[gptq] options", s.static_groups);
+  s.as_autogptq = json_string(options, "compat", "[gptq] options", "") == "autogptq";
   s.coordinate_descent = static_cast<int>(
       json_int(options, "coordinate_descent", "[gptq] options", s.coordinate_descent));
   s.stream_target = json_number(options, "stream_target", "[gptq] options", s.stream_target);

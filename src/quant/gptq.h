@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "quant/factor.h"
+#include "quant/grid.h"
 #include "quant/pass.h"
 
 namespace quaver {
@@ -13,9 +14,12 @@ struct GptqSettings {
   double damp = 0.01;
   bool desc_act = false;        // columns by falling diag(H), groups are runs in that order
   bool act_group_aware = true;  // the same within and between groups, which stay where they are
-  bool weighted_search = true;  // scales by least weighted error
-  int coordinate_descent = 0;   // rounds of it after the columns
-  double stream_target = 0;     // how far weights go to where they undo earlier linears' errors
+  Search search = Search::weighted;
+  bool static_groups = false;  // grids from the weights as they were, groups in their own order
+  bool as_autogptq = false;    // its grids from weights that lack the current block's errors, its
+                               // dead columns, scales rounded only when they are stored
+  int coordinate_descent = 0;  // rounds of it after the columns
+  double stream_target = 0;    // how far weights go to where they undo earlier linears' errors
 };
 
 // What the solver knows about a linear's inputs, in the order of `order`.
@@ -24,7 +28,9 @@ struct GptqInputs {
   InverseFactor factor;
   Tensor damped;  // f32 [n, n]: the damped H, both triangles; empty without coordinate descent
 };
-GptqInputs gptq_inputs(const Tensor& hessian, const Scheme& scheme, const GptqSettings& settings);
+// `dead_value`: see inverse_factor.
+GptqInputs gptq_inputs(const Tensor& hessian, const Scheme& scheme, const GptqSettings& settings,
+                       double dead_value = 0);
 
 // The order in which columns are quantized: entry i is the column that comes i-th.
 std::vector<std::int32_t> column_order(const Tensor& hessian, const Scheme& scheme,

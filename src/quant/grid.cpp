@@ -5,6 +5,9 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
+
+#include "core/error.h"
 
 namespace quaver {
 namespace {
@@ -15,6 +18,8 @@ using I4 [[gnu::vector_size(16)]] = std::int32_t;
 constexpr std::int64_t width = 4;
 static_assert(lane_count % width == 0);
 
+constexpr int mse_shrinks = 80;
+constexpr float mse_power = 2.4f;
 constexpr int shrinks = 41;
 constexpr float least_shrink = 0.45f, most_shrink = 1.10f;
 constexpr float largest_half = 65504.0f, smallest_half = 0x1p-24f;
@@ -101,7 +106,8 @@ Candidate asymmetric(const Grid& grid, const Range& range, float share) {
 Candidate minimum_maximum(const Grid& grid, const Range& range) {
   const F4 middle = splat((grid.top + 1) / 2);
   const F4 reach = magnitude(range.extreme);
-  Candidate plain = grid.symmetric ? Candidate{stored_scale(grid, 2.0f * reach / grid.top), middle}
+  const F4 span = grid.half_range ? (range.low < 0.0f ? 2.0f * reach : reach) : 2.0f * reach;
+  Candidate plain = grid.symmetric ? Candidate{stored_scale(grid, span / grid.top), middle}
                                    : asymmetric(grid, range, 1);
   // A group of zeros: any grid does; this one has a scale of ordinary size.
   plain.scale = reach == 0.0f ? stored_scale(grid, splat(2 / grid.top)) : plain.scale;
@@ -109,9 +115,9 @@ Candidate minimum_maximum(const Grid& grid, const Range& range) {
   return plain;
 }
 
-class Search {
+class LeastError {
  public:
-  Search(const Grid& grid, const Columns& columns, const Candidate& first)
+  LeastError(const Grid& grid, const Columns& columns, const Candidate& first)
       : grid_(grid), columns_(columns), best_(first), error_(error_of(columns, first, grid.top)) {}
   void consider(const Candidate& k) {
     const F4 error = error_of(columns_, k, grid_.top);
@@ -130,7 +136,7 @@ class Search {
 
 Candidate searched(const Grid& grid, const Columns& columns, const Range& range) {
   const Candidate first = minimum_maximum(grid, range);
-  Search search(grid, columns, first);
+  LeastError search(grid, columns, first);
   for (int i = 0; i < shrinks; ++i) {
     const float share =
         least_shrink + (most_shrink - least_shrink) * static_cast<float>(i) / (shrinks - 1);
@@ -149,9 +155,40 @@ Candidate searched(const Grid& grid, const Columns& columns, const Range& range)
   return search.best();
 }
 
+// Lane by lane: this search is for comparisons, not for speed.
+Candidate least_power(const Grid& grid, const Columns& c, const Range& range) {
+  const Candidate first = minimum_maximum(grid, range);
+  Candidate best = first;
+  F4 least_error = splat(std::numeric_limits<float>::infinity());
+  for (int i = 0; i < mse_shrinks; ++i) {
+    const float share = 1 - static_cast<float>(i) / 100;
+    const Candidate k = grid.symmetric
+                            ? Candidate{stored_scale(grid, first.scale * share), first.zero}
+                            : asymmetric(grid, range, share);
+    const F4 inverse = 1.0f / k.scale, low = -k.zero, high = grid.top - k.zero;
+    F4 error = splat(0);
+    for (std::int64_t j = 0; j < c.cols; ++j) {
+      const F4 w = load(c.w + j * c.stride);
+      const F4 d = magnitude(w - k.scale * rounded(least(most(w * inverse, low), high)));
+      for (int lane = 0; lane < width; ++lane) error[lane] += std::pow(d[lane], mse_power);
+    }
+    best.scale = error < least_error ? k.scale : best.scale;
+    best.zero = error < least_error ? k.zero : best.zero;
+    least_error = least(error, least_error);
+  }
+  return best;
+}
+
 }  // namespace
 
-Grid grid_of(const Scheme& scheme, const Format& format, bool search) {
+Search find_search(std::string_view name) {
+  if (name == "none") return Search::none;
+  if (name == "weighted") return Search::weighted;
+  if (name == "mse") return Search::mse;
+  fail(Fault::bad_argument, "--scale-search ", name, "; known: none, weighted, mse");
+}
+
+Grid grid_of(const Scheme& scheme, const Format& format, Search search) {
   return {.top = static_cast<float>((1 << scheme.bits) - 1),
           .lowest_zero = static_cast<float>(format.lowest_zero),
           .symmetric = scheme.symmetric,
@@ -166,7 +203,9 @@ void choose_grid(const Grid& grid, const float* w, std::int64_t stride, std::int
   for (std::int64_t lane = 0; lane < lane_count; lane += width) {
     const Columns columns{w + lane, stride, cols, weight};
     const Range range = range_of(columns);
-    const Candidate k = grid.search ? searched(grid, columns, range) : minimum_maximum(grid, range);
+    const Candidate k = grid.search == Search::weighted ? searched(grid, columns, range)
+                        : grid.search == Search::mse    ? least_power(grid, columns, range)
+                                                        : minimum_maximum(grid, range);
     store(scale + lane, k.scale);
     store(zero + lane, k.zero);
   }

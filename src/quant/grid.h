@@ -3,6 +3,7 @@
 // worked on at once, column k of lane l standing at w[k * stride + l].
 #include <algorithm>
 #include <cstdint>
+#include <string_view>
 
 #include "formats/format.h"
 
@@ -10,14 +11,22 @@ namespace quaver {
 
 inline constexpr std::int64_t lane_count = 8;
 
+// Which scale a group gets: by minimum and maximum; that of the least squared error, weighted by
+// the inputs' mean squares; or that of the least sum of |error|^2.4 among ranges shrunk by 1 to 80
+// %, as the paper's code and GPTQModel have it.
+enum class Search { none, weighted, mse };
+Search find_search(std::string_view name);  // throws Error(bad_argument), listing the known ones
+
 struct Grid {
   float top = 15;            // highest code
   float lowest_zero = 0;     // smallest zero point that the format can hold
   bool symmetric = true;     // zero point fixed at (top + 1) / 2
   bool half_scales = false;  // scales are stored in f16
-  bool search = false;       // least weighted error instead of minimum and maximum
+  Search search = Search::none;
+  // AutoGPTQ's: a symmetric group without a negative weight gets half the range that it needs.
+  bool half_range = false;
 };
-Grid grid_of(const Scheme& scheme, const Format& format, bool search);
+Grid grid_of(const Scheme& scheme, const Format& format, Search search);
 
 // Scale and zero point of each lane for `cols` columns. `weight` [cols] says how much an error in a
 // column matters; null: all the same. Scales are never 0, and may be negative where searched.

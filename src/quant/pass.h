@@ -41,7 +41,8 @@ struct BlockJob {
   const Format* format = nullptr;
   // f32 [inputs, inputs]: mean of x x^T, lower triangle valid. Empty: not asked for.
   Tensor hessian;
-  std::int64_t tokens = 0;  // rows of x that it was made of
+  std::int64_t tokens = 0;     // rows of x that it was made of
+  std::int64_t sequences = 0;  // in the whole calibration
   // f32 [inputs, inputs]: mean of (x_f - x) x^T, where x_f is what the linear sees in the model as
   // it was. Empty: not asked for, or no difference.
   Tensor cross;

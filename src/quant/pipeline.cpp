@@ -286,17 +286,19 @@ class Pipeline {
   void write_config(const fs::path& partial) const {
     const auto grouped = [](const PlannedSite& site) { return site.scheme.group_size > 0; };
     const Dialect* dialect = find_dialect(Json{{"quant_method", "gptq"}});
-    const Json description =
-        dialect->describe({.format = plan_.format,
-                           .scheme = plan_.scheme,
-                           .desc_act = options_.desc_act && plan_.method->needs.hessian &&
-                                       std::ranges::any_of(plan_.sites, grouped),
-                           .true_sequential = options_.true_sequential,
-                           .damp_percent = options_.damp,
-                           .modules_in_block = groups_,
-                           .block_name = std::string(checkpoint_.arch->blocks),
-                           .exceptions = plan_.exceptions,
-                           .quantizer = "quaver:" QUAVER_VERSION});
+    const Json description = dialect->describe(
+        {.format = plan_.format,
+         .scheme = plan_.scheme,
+
+         .desc_act = options_.desc_act && !options_.static_groups && plan_.method->needs.hessian &&
+                     std::ranges::any_of(plan_.sites, grouped),
+         .static_groups = options_.static_groups,
+         .true_sequential = options_.true_sequential,
+         .damp_percent = options_.damp,
+         .modules_in_block = groups_,
+         .block_name = std::string(checkpoint_.arch->blocks),
+         .exceptions = plan_.exceptions,
+         .quantizer = "quaver:" QUAVER_VERSION});
     Json config = checkpoint_.config;
     config["quantization_config"] = description;
     write_file_atomically(partial / "config.json", config.dump(2) + "\n");

@@ -254,7 +254,11 @@ TEST(Pipeline, RefusesBeforeAnyWork) {
   refusal([](QuantizeOptions& o) { o.bits = 5; });
   refusal([](QuantizeOptions& o) { o.damp = -1; });
   refusal([](QuantizeOptions& o) { o.method = "gtpq"; });
-  refusal([](QuantizeOptions& o) { o.scale_search = "mse"; });
+  refusal([](QuantizeOptions& o) { o.scale_search = "best"; });
+  refusal([](QuantizeOptions& o) { o.scale_search = "none", o.mse = true; });
+  refusal([](QuantizeOptions& o) { o.compat = "awq"; });
+  refusal([](QuantizeOptions& o) { o.coordinate_descent = -1; });
+  refusal([](QuantizeOptions& o) { o.stream_target = 1.5; });
   refusal([](QuantizeOptions& o) { o.rules = {"no rule"}; });
   refusal([](QuantizeOptions& o) { o.rules = {"(=skip"}; });
   refusal([](QuantizeOptions& o) { o.rules = {".*=skip"}; });

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <regex>
 
+#include "quant/grid.h"
 #include "quant/job.h"
 
 namespace quaver {
@@ -136,21 +137,27 @@ Plan make_plan(const Checkpoint& checkpoint, const QuantizeOptions& options) {
   plan.shard_bytes = parse_size(options.shard_size);
   ensure(options.damp >= 0 && std::isfinite(options.damp) && options.damp <= 1, "--damp ",
          options.damp, "; expected 0 to 1");
-  ensure(options.scale_search == "none" || options.scale_search == "weighted", "--scale-search ",
-         options.scale_search, "; known: none, weighted");
-  const bool aware = options.act_group_aware.value_or(!options.desc_act);
+  ensure(options.compat.empty() || options.compat == "autogptq", "--compat ", options.compat,
+         "; known: autogptq");
+  const bool plain = !options.compat.empty();
+  const bool aware = options.act_group_aware.value_or(!options.desc_act && !plain);
   ensure(!aware || !options.desc_act,
          "--act-group-aware and --desc-act order the same columns: choose one");
-  ensure(options.coordinate_descent >= 0 && options.coordinate_descent <= 100,
-         "--coordinate-descent ", options.coordinate_descent, "; expected 0 to 100 rounds");
-  ensure(options.stream_target >= 0 && options.stream_target <= 1, "--stream-target ",
-         options.stream_target, "; expected 0 to 1");
-  plan.method_options = {{"damp", options.damp},
-                         {"coordinate_descent", options.coordinate_descent},
-                         {"stream_target", options.stream_target},
-                         {"desc_act", options.desc_act},
-                         {"act_group_aware", aware},
-                         {"scale_search", options.scale_search}};
+  const std::int64_t rounds = options.coordinate_descent.value_or(plain ? 0 : 4);
+  ensure(rounds >= 0 && rounds <= 100, "--coordinate-descent ", rounds,
+         "; expected 0 to 100 rounds");
+  const double target = options.stream_target.value_or(plain ? 0 : 0.5);
+  ensure(target >= 0 && target <= 1, "--stream-target ", target, "; expected 0 to 1");
+  const std::string search = options.scale_search.value_or(options.mse ? "mse"
+                                                           : plain     ? "none"
+                                                                       : "weighted");
+  find_search(search);  // throws on a name that is not known
+  ensure(!options.mse || search == "mse", "--mse and --scale-search ", search,
+         " choose the scales: choose one");
+  plan.method_options = {{"damp", options.damp},     {"coordinate_descent", rounds},
+                         {"stream_target", target},  {"static_groups", options.static_groups},
+                         {"compat", options.compat}, {"desc_act", options.desc_act},
+                         {"act_group_aware", aware}, {"scale_search", search}};
   plan.scheme = {options.bits, options.group_size, options.sym};
   std::vector<Rule> rules;
   for (const std::string& rule : options.rules) rules.push_back(read_rule(rule));

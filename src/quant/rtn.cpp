@@ -44,7 +44,7 @@ Quantized round_to_nearest(const Tensor& w, const Scheme& scheme, const Format& 
               .scales = Tensor::raw({rows, groups}),
               .zeros = Tensor::raw({rows, groups}),
               .group_index = {}};
-  const Grid grid = grid_of(scheme, format, false);
+  const Grid grid = grid_of(scheme, format, Search::none);
   float* scales = q.scales.data<float>().data();
   float* zeros = q.zeros.data<float>().data();
   parallel_for(rows, 2 * lane_count, [&](std::int64_t begin, std::int64_t end) {

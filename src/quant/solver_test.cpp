@@ -37,7 +37,7 @@ std::vector<std::int32_t> natural(std::int64_t n) {
   return order;
 }
 
-constexpr GptqSettings plain_settings{.act_group_aware = false, .weighted_search = false};
+constexpr GptqSettings plain_settings{.act_group_aware = false, .search = Search::none};
 
 TEST(Rtn, GoldenVectors) {
   const Tensor w = golden_matrix(3, 40, 1);
@@ -76,7 +76,8 @@ TEST(Grid, StoredScalesAreHalves) {
         Tensor scaled = columns;
         for (float& v : scaled.data<float>()) v *= size;
         std::array<float, lane_count> scale, zero;
-        const Grid grid = grid_of({4, -1, symmetric}, find_format("gptq"), search);
+        const Grid grid = grid_of({4, -1, symmetric}, find_format("gptq"),
+                                  search ? Search::weighted : Search::none);
         choose_grid(grid, scaled.data<float>().data(), 8, 64, nullptr, scale.data(), zero.data());
         for (std::size_t l = 0; l < lane_count; ++l) {
           EXPECT_EQ(scale[l], to_float(to_half(scale[l]))) << size;
@@ -109,7 +110,8 @@ TEST(Grid, SearchIsNeverWorseThanMinimumMaximum) {
       for (const float v : weight.data<float>()) importance.push_back(v * v);
       const auto error = [&](bool search) {
         std::array<float, lane_count> scale, zero;
-        const Grid grid = grid_of({bits, -1, symmetric}, find_format("gptq_v2"), search);
+        const Grid grid = grid_of({bits, -1, symmetric}, find_format("gptq_v2"),
+                                  search ? Search::weighted : Search::none);
         choose_grid(grid, w.data<float>().data(), 8, 128, importance.data(), scale.data(),
                     zero.data());
         double sum = 0;
@@ -263,13 +265,117 @@ TEST(Gptq, GoldenActOrder) {
   EXPECT_LT(loss(g.w, g.h, q) / (256 * 6), 1.1 * golden["out_mse"].get<double>());
 }
 
+// All of them, whole: grids from weights that lack the current block's errors, as the original has.
+TEST(Gptq, GoldenAsTheOriginalComputes) {
+  const Golden g;
+  struct Case {
+    const char* name;
+    bool symmetric, group_aware, desc_act;
+    Search search;
+  };
+  for (const Case& c :
+       {Case{"gptq_sym_b4_g32_W6x64seed10", true, false, false, Search::none},
+        Case{"gptq_asym_b4_g32_W6x64seed10", false, false, false, Search::none},
+        Case{"gptq_sym_b4_g32_hybrid_W6x64seed10", true, true, false, Search::none},
+        Case{"gptq_sym_b4_g32_actorder_W6x64seed10", true, false, true, Search::none},
+        Case{"gptq_sym_b4_g32_mse_W6x64seed10", true, false, false, Search::mse}}) {
+    SCOPED_TRACE(c.name);
+    GptqSettings settings = plain_settings;
+    settings.act_group_aware = c.group_aware;
+    settings.desc_act = c.desc_act;
+    settings.search = c.search;
+    settings.as_autogptq = true;
+    const Quantized q = solve(g.w, g.h, {4, 32, c.symmetric}, exact_format, settings);
+    const Json& golden = vectors()[c.name];
+    for (const std::size_t group : {0, 1}) expect_row(q, golden, 0, 64, group);
+    EXPECT_NEAR(loss(g.w, g.h, q) / (256 * 6), golden["out_mse"].get<double>(), 1e-5);
+  }
+}
+
+// Its faults: half a range for a group without negative weights, and dead columns that weigh 1.
+TEST(Gptq, KnownFaultsOfAutoGptq) {
+  Tensor w({8, 32}), h({32, 32});
+  for (std::int64_t i = 0; i < 8 * 32; ++i)
+    w.data<float>()[i] = 0.1f + 0.9f * static_cast<float>(i % 31) / 31;
+  for (std::int64_t i = 0; i < 32; ++i) h.data<float>()[i * 33] = i == 5 ? 0 : 2;
+  GptqSettings settings = plain_settings;
+  const auto scale_of = [&] {
+    return solve(w, h, {4, 32, true}, exact_format, settings).scales.data<float>()[0];
+  };
+  const float whole = scale_of();
+  settings.as_autogptq = true;
+  EXPECT_FLOAT_EQ(scale_of(), whole / 2);
+
+  const InverseFactor f = inverse_factor(h, natural(32), 0.01, 1.0);
+  EXPECT_FLOAT_EQ(f.diagonal[5], 1 + 0.01f * (31 * 2 + 1) / 32);
+  EXPECT_FLOAT_EQ(f.diagonal[6], 2 + 0.01f * (31 * 2 + 1) / 32);
+  Linear linear{.outputs = 8, .inputs = 32, .weight = w};
+  BlockJob job{.sites = {{"a", &linear, {4, 32, true}}},
+               .format = &find_format("gptq"),
+               .hessian = h,
+               .tokens = 64,
+               .sequences = 2,
+               .done = [](const Site&, const SiteReport&) {}};
+  gptq.make({{"compat", "autogptq"}, {"act_group_aware", false}, {"scale_search", "none"}})
+      ->run(job);
+  const Tensor values = dequantized(linear.weight);
+  for (std::int64_t r = 0; r < 8; ++r) {
+    EXPECT_EQ(values.data<float>()[r * 32 + 5], 0);
+    EXPECT_GT(w.data<float>()[r * 32 + 5], 0);  // the model's own weight is left alone
+  }
+}
+
+// Scales of the weights as they were, whatever the order of the columns; and the codes that follow.
+TEST(Gptq, StaticGroupsAreThePlainLoop) {
+  const Tensor w = golden_matrix(9, 160, 60), h = gram_of(correlated(500, 160, 61));
+  for (const bool desc_act : {false, true}) {
+    GptqSettings settings = plain_settings;
+    settings.static_groups = true;
+    settings.desc_act = desc_act;
+    const GptqInputs inputs = gptq_inputs(h, {4, 32, false}, settings);
+    const Quantized q = gptq_quantize(w, {4, 32, false}, exact_format, inputs, settings);
+    EXPECT_FALSE(q.group_index);  // the file stays sequential
+    std::int64_t different = 0;
+    for (std::size_t r = 0; r < 9; ++r) {
+      std::vector<double> v(w.data<float>().begin() + static_cast<std::ptrdiff_t>(r * 160),
+                            w.data<float>().begin() + static_cast<std::ptrdiff_t>(r * 160 + 160));
+      std::vector<double> low(5), high(5), scales(5), zeros(5);
+      for (std::size_t c = 0; c < 160; ++c) {
+        low[c / 32] = std::min(low[c / 32], v[c]);
+        high[c / 32] = std::max(high[c / 32], v[c]);
+      }
+      for (std::size_t g = 0; g < 5; ++g) {
+        scales[g] = (high[g] - low[g]) / 15;
+        zeros[g] = std::nearbyint(-low[g] / scales[g]);
+        EXPECT_NEAR(q.scales.data<float>()[r * 5 + g], scales[g], 1e-6);
+        EXPECT_EQ(q.zeros.data<float>()[r * 5 + g], zeros[g]);
+      }
+      for (std::size_t k = 0; k < 160; ++k) {
+        const auto c = static_cast<std::size_t>(inputs.order[k]);
+        const double scale = scales[c / 32], zero = zeros[c / 32];
+        const double code = std::clamp(std::nearbyint(v[c] / scale) + zero, 0.0, 15.0);
+        different += code != q.codes.data<std::uint8_t>()[r * 160 + c];
+        const float* u = inputs.factor.upper.data<float>().data() + k * 160;
+        const double e = (v[c] - scale * (code - zero)) / u[k];
+        for (std::size_t j = k; j < 160; ++j)
+          v[static_cast<std::size_t>(inputs.order[j])] -= e * u[j];
+      }
+    }
+    EXPECT_LT(different, 9 * 160 / 50);
+    settings.coordinate_descent = 2;
+    const GptqInputs more = gptq_inputs(h, {4, 32, false}, settings);
+    EXPECT_LT(loss(w, h, gptq_quantize(w, {4, 32, false}, exact_format, more, settings)),
+              loss(w, h, q));
+  }
+}
+
 TEST(Gptq, DiagonalHessianGivesRoundToNearest) {
   const Tensor w = golden_matrix(40, 96, 40);
   Tensor h({96, 96});
   for (std::int64_t i = 0; i < 96; ++i) h.data<float>()[i * 97] = 1 + static_cast<float>(i % 13);
   for (const GptqSettings& settings :
-       {plain_settings, GptqSettings{.weighted_search = false},
-        GptqSettings{.act_group_aware = false, .weighted_search = false}}) {
+       {plain_settings, GptqSettings{.search = Search::none},
+        GptqSettings{.act_group_aware = false, .search = Search::none}}) {
     const Quantized a = solve(w, h, {4, 32, true}, find_format("gptq"), settings);
     const Quantized b = round_to_nearest(w, {4, 32, true}, find_format("gptq"));
     for (std::int64_t i = 0; i < w.size(); ++i)

@@ -184,6 +184,12 @@ class StagedBlock {
       }
   }
 
+  std::int64_t sequences() const {
+    std::size_t count = 0;
+    for (const CalibrationChunk& chunk : chunks_) count += chunk.rows.size();
+    return static_cast<std::int64_t>(count);
+  }
+
   bool is_done() const {
     return std::ranges::all_of(groups_, [](const Group& g) { return g.quantized; });
   }
@@ -255,6 +261,7 @@ class StagedBlock {
                  .format = job_.format,
                  .hessian = std::move(group.hessian),
                  .tokens = group.tokens,
+                 .sequences = sequences(),
                  .cross = std::move(group.cross),
                  .done = [this](const Site& site, const SiteReport& report) {
                    if (job_.solved) job_.solved(site, report);
