@@ -70,7 +70,7 @@ struct QuantizeOptions {
           "unless asked for",
           "NAME");
     field("rule", rules,
-          "REGEX=bits:8,group_size:64,sym:false or REGEX=skip, for modules whose name "
+          "REGEX=bits:8,group_size:64,sym:false,method:rtn or REGEX=skip, for modules whose name "
           "matches; repeatable, the last match wins");
     field("calibration", calibration,
           "text to calibrate on: .txt, .jsonl, .json or .safetensors ids; default: built-in text");

@@ -80,16 +80,21 @@ class Pipeline {
         plan_(plan),
         options_(options),
         progress_(progress),
-        start_(start),
-        pass_(plan.method->make(plan.method_options)) {
-    for (const PlannedSite& site : plan.sites) cost_total_ += cost_of(site.outputs, site.inputs);
+        start_(start) {
+    for (const PlannedSite& site : plan.sites) {
+      cost_total_ += cost_of(site.outputs, site.inputs);
+      methods_[site.name] = site.method;
+      auto& pass = passes_[site.method];
+      if (!pass) pass = site.method->make(plan.method_options);
+      exact_stream_ |= pass->wants_exact_stream();
+    }
   }
 
   QuantizeReport run(const Calibration& calibration, const fs::path& partial,
                      const std::string& out) {
     Work work(partial);
     take_up(work);
-    if (plan_.method->needs.hessian) begin_hidden(calibration, work);
+    if (plan_.needs.hessian) begin_hidden(calibration, work);
     loop_start_ = Clock::now();
     for (int layer = work.first_layer(); layer < checkpoint_.model.layers; ++layer)
       quantize_layer(layer, work);
@@ -148,7 +153,7 @@ class Pipeline {
       Step step = step_of(chunk.rows, 0);
       chunk.hidden =
           ends->embed(Tensor::of<std::int32_t>(ids, {static_cast<std::int64_t>(ids.size())}), step);
-      if (pass_->wants_exact_stream()) chunk.exact = chunk.hidden;
+      if (exact_stream_) chunk.exact = chunk.hidden;
       chunks_.push_back(std::move(chunk));
       chunk = {};
       ids.clear();
@@ -188,7 +193,7 @@ class Pipeline {
     finder(name, *block);
     std::unique_ptr<Block> exact;
     LinearFinder exact_finder;
-    if (pass_->wants_exact_stream()) {
+    if (exact_stream_) {
       exact = checkpoint_.arch->block(checkpoint_.model, layer);
       load(checkpoint_, name, *exact);
       exact_finder(name, *exact);
@@ -196,10 +201,12 @@ class Pipeline {
     StagedJob job{.block = block.get(),
                   .layer = layer,
                   .format = plan_.format,
-                  .pass = pass_.get(),
+                  .pass = [this](const Site& site) -> BlockPass& {
+                    return *passes_.at(methods_.at(site.name));
+                  },
                   .exact = exact.get(),
                   .exact_linears = {},
-                  .needs = plan_.method->needs,
+                  .needs = plan_.needs,
                   .sequential = options_.true_sequential,
                   .wants_output = layer + 1 < checkpoint_.model.layers};
     job.known = [&](const Site& site) -> std::optional<Packed> {
@@ -290,7 +297,7 @@ class Pipeline {
         {.format = plan_.format,
          .scheme = plan_.scheme,
 
-         .desc_act = options_.desc_act && !options_.static_groups && plan_.method->needs.hessian &&
+         .desc_act = options_.desc_act && !options_.static_groups && plan_.needs.hessian &&
                      std::ranges::any_of(plan_.sites, grouped),
          .static_groups = options_.static_groups,
          .true_sequential = options_.true_sequential,
@@ -332,7 +339,9 @@ class Pipeline {
   const QuantizeOptions& options_;
   const std::function<void(const QuantizeProgress&)>& progress_;
   const Clock::time_point start_;
-  const std::unique_ptr<BlockPass> pass_;
+  std::map<const Method*, std::unique_ptr<BlockPass>> passes_;
+  std::map<std::string, const Method*> methods_;  // by site
+  bool exact_stream_ = false;
   std::vector<CalibrationChunk> chunks_;
   QuantizeReport report_;
   std::set<std::string> written_, endings_;
@@ -361,7 +370,7 @@ QuantizeReport quantize_checkpoint(const std::string& model, const std::string& 
   ensure(end != goal.end(), "OUT is the model's own directory, or one around it: ", out);
   const std::uint64_t weights = checked_weights(checkpoint);
   Calibration calibration;
-  if (plan.method->needs.hessian) calibration = read_calibration(options, model, checkpoint.model);
+  if (plan.needs.hessian) calibration = read_calibration(options, model, checkpoint.model);
   const Json job = describe_job(checkpoint, weights, options, calibration);
   if (auto done = finished_report(target, job, options.overwrite, search.own)) return *done;
   if (!calibration.remark.empty()) log(LogLevel::warning, calibration.remark);

@@ -263,6 +263,7 @@ TEST(Pipeline, RefusesBeforeAnyWork) {
   refusal([](QuantizeOptions& o) { o.rules = {"(=skip"}; });
   refusal([](QuantizeOptions& o) { o.rules = {".*=skip"}; });
   refusal([](QuantizeOptions& o) { o.rules = {"q_proj=bits:many"}; });
+  refusal([](QuantizeOptions& o) { o.rules = {"q_proj=method:best"}; });
   refusal([](QuantizeOptions& o) { o.shard_size = "5X"; });
   refusal([](QuantizeOptions& o) { o.samples = 0; });
   // These fixtures have no tokenizer.
@@ -274,13 +275,14 @@ TEST(Pipeline, RulesMixSchemes) {
   const Scratch scratch;
   QuantizeOptions options = options_for(scratch);
   options.rules = {"_proj$=bits:8", "layers\\.0\\..*v_proj=skip",
-                   "down_proj=group_size:-1,sym:true"};
+                   "down_proj=group_size:-1,sym:true,method:rtn"};
   const QuantizeReport report = quantize_checkpoint(fixture("llama"), scratch / "out", options);
   for (const QuantizedModule& m : report.modules) {
     EXPECT_NE(m.name, "model.layers.0.self_attn.v_proj");
     const bool down = m.name.ends_with("down_proj");
     EXPECT_EQ(m.bits, down ? 4 : 8) << m.name;
     EXPECT_EQ(m.group_size, down ? -1 : 32) << m.name;
+    EXPECT_EQ(m.method, down ? "rtn" : "gptq") << m.name;
   }
   // Opening checks every module against what the config says about it.
   const Checkpoint made = open_model(scratch / "out");

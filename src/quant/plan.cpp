@@ -19,12 +19,13 @@ constexpr auto syntax = std::regex_constants::ECMAScript | std::regex_constants:
 constexpr auto syntax = std::regex_constants::ECMAScript;
 #endif
 
-// REGEX=skip or REGEX=bits:8,group_size:64,sym:false
+// REGEX=skip or REGEX=bits:8,group_size:64,sym:false,method:rtn
 struct Rule {
   std::regex pattern;
   bool skip = false;
   std::optional<std::int64_t> bits, group_size;
   std::optional<bool> symmetric;
+  const Method* method = nullptr;
 };
 
 std::int64_t number_in(const std::string& rule, std::string_view word) {
@@ -46,16 +47,18 @@ void read_setting(const std::string& text_of_rule, std::string_view setting, Rul
     rule.group_size = number_in(text_of_rule, value);
   } else if (key == "sym" && (value == "true" || value == "false")) {
     rule.symmetric = value == "true";
+  } else if (key == "method") {
+    rule.method = &find_method(value);
   } else {
     fail(Fault::bad_argument, "--rule ", text_of_rule, ": unknown setting '", setting,
-         "'; known: skip, bits:N, group_size:N, sym:true, sym:false");
+         "'; known: skip, bits:N, group_size:N, sym:true, sym:false, method:NAME");
   }
 }
 
 Rule read_rule(const std::string& word) {
   const std::size_t equals = word.rfind('=');
   ensure(equals != std::string::npos && equals > 0, "--rule ", word,
-         ": expected REGEX=skip or REGEX=bits:8,group_size:64,sym:false");
+         ": expected REGEX=skip or REGEX=bits:8,group_size:64,sym:false,method:rtn");
   ensure(equals <= longest_pattern, "--rule: a pattern of ", equals, " characters; at most ",
          longest_pattern, " are allowed");
   Rule rule;
@@ -75,17 +78,23 @@ Rule read_rule(const std::string& word) {
   return rule;
 }
 
-// The scheme of a module; no value: it is left alone. The last rule that matches decides.
-std::optional<Scheme> scheme_for(const std::string& name, const Scheme& standard,
+struct Choice {
+  Scheme scheme;
+  const Method* method = nullptr;
+};
+
+// What happens to a module; no value: it is left alone. The last rule that matches decides.
+std::optional<Choice> choice_for(const std::string& name, const Choice& standard,
                                  const std::vector<Rule>& rules) {
   for (auto rule = rules.rbegin(); rule != rules.rend(); ++rule) {
     if (!std::regex_search(name, rule->pattern)) continue;
     if (rule->skip) return std::nullopt;
-    Scheme s = standard;
-    if (rule->bits) s.bits = static_cast<int>(std::clamp<std::int64_t>(*rule->bits, 0, 99));
-    if (rule->group_size) s.group_size = *rule->group_size;
-    if (rule->symmetric) s.symmetric = *rule->symmetric;
-    return s;
+    Choice c = standard;
+    if (rule->bits) c.scheme.bits = static_cast<int>(std::clamp<std::int64_t>(*rule->bits, 0, 99));
+    if (rule->group_size) c.scheme.group_size = *rule->group_size;
+    if (rule->symmetric) c.scheme.symmetric = *rule->symmetric;
+    if (rule->method) c.method = rule->method;
+    return c;
   }
   return standard;
 }
@@ -167,13 +176,17 @@ Plan make_plan(const Checkpoint& checkpoint, const QuantizeOptions& options) {
     list(text(checkpoint.arch->blocks, '.', list.layer), *block);
   }
   for (PlannedSite& site : list.found) {
-    const std::optional<Scheme> scheme = scheme_for(site.name, plan.scheme, rules);
-    if (!scheme || *scheme != plan.scheme) plan.exceptions.emplace(site.name, scheme);
-    if (!scheme) continue;
-    site.scheme = *scheme;
-    const std::string refusal = plan.format->refuses(*scheme, site.outputs, site.inputs);
+    const auto choice = choice_for(site.name, {plan.scheme, plan.method}, rules);
+    if (!choice) plan.exceptions.emplace(site.name, std::nullopt);
+    if (!choice) continue;
+    const Scheme& scheme = choice->scheme;
+    if (scheme != plan.scheme) plan.exceptions.emplace(site.name, scheme);
+    site.scheme = scheme;
+    site.method = choice->method;
+    plan.needs.hessian |= choice->method->needs.hessian;
+    const std::string refusal = plan.format->refuses(scheme, site.outputs, site.inputs);
     ensure(refusal.empty(), site.name, ": ", refusal,
-           advice(*plan.format, *scheme, site.outputs, site.inputs));
+           advice(*plan.format, scheme, site.outputs, site.inputs));
     plan.sites.push_back(site);
   }
   ensure(!plan.sites.empty(), "--rule: nothing is left to quantize");

@@ -16,16 +16,18 @@ struct PlannedSite {
   int layer = 0;
   std::int64_t outputs = 0, inputs = 0;
   Scheme scheme;
+  const Method* method = nullptr;
 };
 
 struct Plan {
-  const Method* method = nullptr;
+  const Method* method = nullptr;  // of the sites that no rule gives another
   const Format* format = nullptr;
   Json method_options;
   Scheme scheme;
   std::vector<PlannedSite> sites;                           // in the order of the model
   std::map<std::string, std::optional<Scheme>> exceptions;  // by rule; no value: left alone
   std::uint64_t shard_bytes = 0;
+  Needs needs;  // of all methods together
 };
 
 // Throws Error(bad_argument, unsupported) on options that cannot be met, naming the linear.

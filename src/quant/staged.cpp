@@ -278,12 +278,22 @@ class StagedBlock {
         for (float& h : sum->data<float>()) h /= static_cast<float>(job.tokens);
     std::vector<Weight> before;
     for (const Site& site : job.sites) before.push_back(site.linear->weight);
-    job_.pass->run(job);
+    const std::vector<Site> sites = std::move(job.sites);
+    std::vector<BlockPass*> passes;
+    for (const Site& site : sites)
+      if (BlockPass* pass = &job_.pass(site); std::ranges::count(passes, pass) == 0)
+        passes.push_back(pass);
+    for (BlockPass* pass : passes) {
+      job.sites.clear();
+      for (const Site& site : sites)
+        if (&job_.pass(site) == pass) job.sites.push_back(site);
+      pass->run(job);
+    }
     if (!job_.needs.hessian) return;
-    for (std::size_t i = 0; i < job.sites.size(); ++i) {
-      Tensor made = dequantized(job.sites[i].linear->weight);
-      job.sites[i].linear->weight = before[i];
-      set_weight(job.sites[i], std::move(made));
+    for (std::size_t i = 0; i < sites.size(); ++i) {
+      Tensor made = dequantized(sites[i].linear->weight);
+      sites[i].linear->weight = before[i];
+      set_weight(sites[i], std::move(made));
     }
   }
 

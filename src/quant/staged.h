@@ -24,7 +24,7 @@ struct StagedJob {
   int layer = 0;
   std::vector<Site> sites;
   const Format* format = nullptr;
-  BlockPass* pass = nullptr;
+  std::function<BlockPass&(const Site&)> pass;
   // The same block, never quantized, and its linears, one for each of `sites`; null where no exact
   // stream is asked for.
   Block* exact = nullptr;
