@@ -6,10 +6,10 @@
 
 namespace quaver {
 
-extern const Format gptq_v1, gptq_v2;  // one family per file in this folder
+extern const Format gptq_v1, gptq_v2, gptq_planar;  // one family per file in this folder
 
 namespace {
-constinit const std::array<const Format*, 2> all = {&gptq_v1, &gptq_v2};
+constinit const std::array<const Format*, 3> all = {&gptq_v1, &gptq_v2, &gptq_planar};
 }
 
 std::span<const Format* const> formats() { return all; }

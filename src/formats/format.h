@@ -47,10 +47,13 @@ struct Packed {
   std::map<std::string, Tensor> parts;  // "qweight", "scales", "qzeros", "g_idx"
 };
 
-struct PartInfo {  // one tensor of a packed weight, as it must stand in a file
+struct PartInfo {  // one tensor of a packed weight, as pack makes it
+  enum Freedom : std::uint8_t { none, any_float, optional };
+
   std::string_view name;
   DType dtype = DType::i32;
   Shape shape;
+  Freedom freedom = none;  // what other writers may do: f16, bf16 or f32; leave it out
 };
 
 // One packed layout: two functions that are inverses. A row of the table in formats/all.cpp.
@@ -59,6 +62,8 @@ struct Format {
   std::string_view summary;  // one line for --list
   // Empty if the layout can hold a [rows, cols] weight of this scheme, else the reason why not.
   std::string (*refuses)(const Scheme& scheme, std::int64_t rows, std::int64_t cols);
+  // The same for reading, which takes what others write: a last group that is short.
+  std::string (*unreadable)(const Scheme& scheme, std::int64_t rows, std::int64_t cols);
   // Rounds scales and zeros in place to what the layout can hold, before codes are chosen.
   // Null: anything goes.
   void (*snap)(Quantized& q);

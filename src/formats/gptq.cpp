@@ -5,14 +5,21 @@
 //   scales  f16 [groups, rows]
 //   g_idx   i32 [cols]                    the group of each input
 // `gptq` (v1) stores zero - 1, so that zero 0 cannot be written; `gptq_v2` stores zero.
+//
+// `gptq_p` (GPTQModel's planar form) stores zero too and has 5, 6 and 7 bits. Of these and of 3
+// bits it splits 32 fields into planes of 4, 2 or 1 bits, each packed like the layout of its width,
+// the low bits first. 5 bits, one letter a bit, highest left:
+//   fields abcde fghij ...  ->  4 words of [.. ghij bcde], then 1 word of [... f a]
+// 2, 4 and 8 bits are one plane: the words of gptq_v2.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "core/threads.h"
 #include "formats/format.h"
 
 namespace quaver {
-extern const Format gptq_v1, gptq_v2;
+extern const Format gptq_v1, gptq_v2, gptq_planar;
 
 namespace {
 
@@ -67,24 +74,125 @@ class FieldReader {
   std::uint64_t pending_ = 0;
 };
 
+struct PlaneList {
+  std::array<int, 3> widths{};  // lowest bits first; 0: none
+};
+PlaneList planes_of(int bits) {
+  switch (bits) {
+    case 3:
+      return {{2, 1}};
+    case 5:
+      return {{4, 1}};
+    case 6:
+      return {{4, 2}};
+    case 7:
+      return {{4, 2, 1}};
+    default:
+      return {{bits}};
+  }
+}
+
+constexpr std::int64_t plane_fields = 32;  // that share their `bits` words
+
+// The two above for fields that are split into planes, 32 at a time.
+class PlaneWriter {
+ public:
+  PlaneWriter(std::uint32_t* word, std::int64_t stride, int bits)
+      : word_(word), stride_(stride), planes_(planes_of(bits)) {}
+  void put(std::uint32_t field) {
+    fields_[filled_++] = field;
+    if (filled_ < plane_fields) return;
+    filled_ = 0;
+    int shift = 0;
+    for (const int width : planes_.widths) {
+      if (width == 0) break;
+      FieldWriter plane(word_, stride_, width);
+      for (const std::uint32_t f : fields_) plane.put(f >> shift & ((1u << width) - 1));
+      word_ += width * stride_;
+      shift += width;
+    }
+  }
+
+ private:
+  std::uint32_t* word_;
+  std::int64_t stride_;
+  PlaneList planes_;
+  std::array<std::uint32_t, plane_fields> fields_{};
+  std::size_t filled_ = 0;
+};
+
+class PlaneReader {
+ public:
+  PlaneReader(const std::uint32_t* word, std::int64_t stride, int bits)
+      : word_(word), stride_(stride), planes_(planes_of(bits)) {}
+  std::uint32_t get() {
+    if (next_ == plane_fields) read();
+    return fields_[next_++];
+  }
+
+ private:
+  void read() {
+    fields_.fill(0);
+    next_ = 0;
+    int shift = 0;
+    for (const int width : planes_.widths) {
+      if (width == 0) break;
+      FieldReader plane(word_, stride_, width);
+      for (std::uint32_t& f : fields_) f |= plane.get() << shift;
+      word_ += width * stride_;
+      shift += width;
+    }
+  }
+
+  const std::uint32_t* word_;
+  std::int64_t stride_;
+  PlaneList planes_;
+  std::array<std::uint32_t, plane_fields> fields_{};
+  std::size_t next_ = plane_fields;
+};
+
+bool is_power(int bits) { return bits == 2 || bits == 4 || bits == 8; }
+
 std::uint32_t* words(const Tensor& t) { return reinterpret_cast<std::uint32_t*>(t.host()); }
 
-bool known_bits(int bits) { return bits == 2 || bits == 3 || bits == 4 || bits == 8; }
+// The smallest count of fields that fill whole words; odd widths share no factor with 32, and
+// planes come by 32.
+std::int64_t whole_fields(int bits) { return is_power(bits) ? word_bits / bits : word_bits; }
 
-std::string refuses(const Scheme& s, std::int64_t rows, std::int64_t cols) {
-  if (!known_bits(s.bits)) return text(s.bits, " bits; this layout holds 2, 3, 4 or 8");
+std::string misfit(const Scheme& s, std::int64_t rows, std::int64_t cols) {
   if (s.group_size != -1 && s.group_size <= 0)
     return text("group_size ", s.group_size, "; expected -1 or a positive number");
   if (rows <= 0 || cols <= 0) return text("an empty weight of ", rows, " x ", cols);
-  // The smallest count whose fields fill whole words; 3 bits share no factor with 32.
-  const std::int64_t unit = s.bits == 3 ? word_bits : word_bits / s.bits;
+  const std::int64_t unit = whole_fields(s.bits);
   if (cols % unit != 0)
     return text(cols, " inputs are no multiple of ", unit, ", as ", s.bits, " bits need");
   if (rows % unit != 0)
     return text(rows, " outputs are no multiple of ", unit, ", as ", s.bits, " bits need");
-  if (s.group_size > 0 && cols % s.group_size != 0)
-    return text("group_size ", s.group_size, " does not divide ", cols, " inputs");
   return {};
+}
+
+// Files with a short last group exist and are read; nothing writes more of them.
+std::string short_group(const Scheme& s, std::int64_t cols) {
+  if (s.group_size <= 0 || cols % s.group_size == 0) return {};
+  return text("group_size ", s.group_size, " does not divide ", cols, " inputs");
+}
+
+std::string misfit_stream(const Scheme& s, std::int64_t rows, std::int64_t cols) {
+  if (s.bits != 3 && !is_power(s.bits))
+    return text(s.bits, " bits; this layout holds 2, 3, 4 or 8");
+  return misfit(s, rows, cols);
+}
+std::string refuses_stream(const Scheme& s, std::int64_t rows, std::int64_t cols) {
+  const std::string why = misfit_stream(s, rows, cols);
+  return why.empty() ? short_group(s, cols) : why;
+}
+std::string misfit_planes(const Scheme& s, std::int64_t rows, std::int64_t cols) {
+  if (s.bits < 2 || s.bits > 8) return text(s.bits, " bits; this layout holds 2 to 8");
+  return misfit(s, rows, cols);
+}
+std::string refuses_planes(const Scheme& s, std::int64_t rows, std::int64_t cols) {
+  const std::string why = misfit_planes(s, rows, cols);
+  return why.empty() ? short_group(s, cols) : why;
 }
 
 void snap(Quantized& q, float lowest_zero) {
@@ -103,28 +211,30 @@ std::vector<PartInfo> parts(const Scheme& s, std::int64_t rows, std::int64_t col
   const std::int64_t groups = group_count(s, cols);
   return {{"qweight", DType::i32, {cols * s.bits / word_bits, rows}},
           {"qzeros", DType::i32, {groups, rows * s.bits / word_bits}},
-          {"scales", DType::f16, {groups, rows}},
-          {"g_idx", DType::i32, {cols}}};
+          {"scales", DType::f16, {groups, rows}, PartInfo::any_float},
+          {"g_idx", DType::i32, {cols}, PartInfo::optional}};
 }
 
+template <class Writer>
 void pack_codes(const Quantized& q, Tensor& qweight) {
   const std::uint8_t* codes = q.codes.data<std::uint8_t>().data();
   parallel_for(q.rows, tile, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
-      FieldWriter out(words(qweight) + r, q.rows, q.scheme.bits);
+      Writer out(words(qweight) + r, q.rows, q.scheme.bits);
       for (std::int64_t c = 0; c < q.cols; ++c) out.put(codes[r * q.cols + c]);
     }
   });
 }
 
-// `stored` is what a field lacks of its zero point: 1 in v1, 0 in v2.
+// `stored` is what a field lacks of its zero point: 1 in v1, else 0.
+template <class Writer>
 void pack_groups(const Quantized& q, int stored, Tensor& qzeros, Tensor& scales) {
   const std::int64_t groups = q.scales.dim(1);
   const auto from_scales = q.scales.data<float>();
   const auto from_zeros = q.zeros.data<float>();
   auto to_scales = scales.data<Half>();
   for (std::int64_t g = 0; g < groups; ++g) {
-    FieldWriter out(words(qzeros) + g * qzeros.dim(1), 1, q.scheme.bits);
+    Writer out(words(qzeros) + g * qzeros.dim(1), 1, q.scheme.bits);
     for (std::int64_t r = 0; r < q.rows; ++r) {
       const auto at = static_cast<std::size_t>(r * groups + g);
       to_scales[static_cast<std::size_t>(g * q.rows + r)] = to_half(from_scales[at]);
@@ -136,8 +246,12 @@ void pack_groups(const Quantized& q, int stored, Tensor& qzeros, Tensor& scales)
   }
 }
 
+bool in_planes(const Format& format, int bits) {
+  return &format == &gptq_planar && !is_power(bits);
+}
+
 Packed pack(const Quantized& q, const Format& format, int stored) {
-  const std::string refusal = refuses(q.scheme, q.rows, q.cols);
+  const std::string refusal = format.refuses(q.scheme, q.rows, q.cols);
   ensure(refusal.empty(), "[", format.name, "] ", refusal);
   const std::int64_t groups = group_count(q.scheme, q.cols);
   ensure(q.codes.shape() == Shape({q.rows, q.cols}) &&
@@ -148,8 +262,14 @@ Packed pack(const Quantized& q, const Format& format, int stored) {
   Packed p{.format = &format, .scheme = q.scheme, .rows = q.rows, .cols = q.cols};
   for (const PartInfo& part : parts(q.scheme, q.rows, q.cols))
     p.parts.emplace(part.name, Tensor(part.shape, part.dtype));
-  pack_codes(q, p.parts.at("qweight"));
-  pack_groups(q, stored, p.parts.at("qzeros"), p.parts.at("scales"));
+  const auto pack_with = [&]<class Writer>() {
+    pack_codes<Writer>(q, p.parts.at("qweight"));
+    pack_groups<Writer>(q, stored, p.parts.at("qzeros"), p.parts.at("scales"));
+  };
+  if (in_planes(format, q.scheme.bits))
+    pack_with.template operator()<PlaneWriter>();
+  else
+    pack_with.template operator()<FieldWriter>();
   auto index = p.parts.at("g_idx").data<std::int32_t>();
   const std::int64_t group_size = q.scheme.group_size == -1 ? q.cols : q.scheme.group_size;
   for (std::int64_t c = 0; c < q.cols; ++c)
@@ -161,10 +281,13 @@ Packed pack(const Quantized& q, const Format& format, int stored) {
 
 Packed pack_v1(const Quantized& q) { return pack(q, gptq_v1, 1); }
 Packed pack_v2(const Quantized& q) { return pack(q, gptq_v2, 0); }
+Packed pack_planar(const Quantized& q) { return pack(q, gptq_planar, 0); }
 
-// g_idx, or an empty tensor where it is consecutive.
+// g_idx, or an empty tensor where it is consecutive or absent, as in the oldest files.
 Tensor group_index(const Packed& p, std::int64_t groups) {
-  const Tensor& stored = p.parts.at("g_idx");
+  const auto found = p.parts.find("g_idx");
+  if (found == p.parts.end()) return {};
+  const Tensor& stored = found->second;
   const auto index = stored.data<std::int32_t>();
   const std::int64_t group_size = p.scheme.group_size == -1 ? p.cols : p.scheme.group_size;
   bool consecutive = true;
@@ -177,20 +300,34 @@ Tensor group_index(const Packed& p, std::int64_t groups) {
   return consecutive ? Tensor() : stored;
 }
 
+template <class Reader>
 void unpack_zeros(const Packed& p, std::int64_t row, int stored, Quantized& q) {
   const Tensor& qzeros = p.parts.at("qzeros");
   const std::int64_t groups = q.zeros.dim(1);
   auto zeros = q.zeros.data<float>();
   // The stream is entered at the last whole word at or before `row`.
-  const std::int64_t unit = q.scheme.bits == 3 ? word_bits : word_bits / q.scheme.bits;
+  const std::int64_t unit = whole_fields(q.scheme.bits);
   const std::int64_t entry = row / unit * unit;
   for (std::int64_t g = 0; g < groups; ++g) {
-    FieldReader in(words(qzeros) + g * qzeros.dim(1) + entry * q.scheme.bits / word_bits, 1,
-                   q.scheme.bits);
+    Reader in(words(qzeros) + g * qzeros.dim(1) + entry * q.scheme.bits / word_bits, 1,
+              q.scheme.bits);
     for (std::int64_t r = entry; r < row; ++r) in.get();
     for (std::int64_t r = 0; r < q.rows; ++r)
       zeros[static_cast<std::size_t>(r * groups + g)] = static_cast<float>(in.get()) + stored;
   }
+}
+
+template <class Reader>
+void unpack_codes(const Packed& p, std::int64_t row, Quantized& q) {
+  const Tensor& qweight = p.parts.at("qweight");
+  std::uint8_t* codes = q.codes.data<std::uint8_t>().data();
+  parallel_for(q.rows, tile, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      Reader in(words(qweight) + row + r, p.rows, p.scheme.bits);
+      for (std::int64_t c = 0; c < p.cols; ++c)
+        codes[r * p.cols + c] = static_cast<std::uint8_t>(in.get());
+    }
+  });
 }
 
 Quantized unpack(const Packed& p, std::int64_t row, std::int64_t rows, int stored) {
@@ -204,22 +341,25 @@ Quantized unpack(const Packed& p, std::int64_t row, std::int64_t rows, int store
               .scales = Tensor::raw({rows, groups}),
               .zeros = Tensor::raw({rows, groups}),
               .group_index = group_index(p, groups)};
-  const Tensor& qweight = p.parts.at("qweight");
-  std::uint8_t* codes = q.codes.data<std::uint8_t>().data();
-  parallel_for(rows, tile, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      FieldReader in(words(qweight) + row + r, p.rows, p.scheme.bits);
-      for (std::int64_t c = 0; c < p.cols; ++c)
-        codes[r * p.cols + c] = static_cast<std::uint8_t>(in.get());
-    }
-  });
-  const auto from = p.parts.at("scales").data<Half>();
+  // Old writers stored scales in the type of the model.
+  const Tensor& stored_scales = p.parts.at("scales");
+  const auto* half =
+      stored_scales.dtype() == DType::f16 ? stored_scales.data<Half>().data() : nullptr;
+  const Tensor wide = half ? Tensor() : to_f32(stored_scales);
+  const float* single = half ? nullptr : wide.data<float>().data();
   auto scales = q.scales.data<float>();
   for (std::int64_t r = 0; r < rows; ++r)
-    for (std::int64_t g = 0; g < groups; ++g)
-      scales[static_cast<std::size_t>(r * groups + g)] =
-          to_float(from[static_cast<std::size_t>(g * p.rows + row + r)]);
-  unpack_zeros(p, row, stored, q);
+    for (std::int64_t g = 0; g < groups; ++g) {
+      const std::int64_t from = g * p.rows + row + r;
+      scales[static_cast<std::size_t>(r * groups + g)] = half ? to_float(half[from]) : single[from];
+    }
+  if (in_planes(*p.format, p.scheme.bits)) {
+    unpack_codes<PlaneReader>(p, row, q);
+    unpack_zeros<PlaneReader>(p, row, stored, q);
+  } else {
+    unpack_codes<FieldReader>(p, row, q);
+    unpack_zeros<FieldReader>(p, row, stored, q);
+  }
   return q;
 }
 
@@ -235,7 +375,8 @@ Quantized unpack_v2(const Packed& p, std::int64_t row, std::int64_t rows) {
 constinit const Format gptq_v1 = {
     .name = "gptq",
     .summary = "AutoGPTQ's layout, zero points stored minus one: what every reader knows",
-    .refuses = refuses,
+    .refuses = refuses_stream,
+    .unreadable = misfit_stream,
     .snap = snap_v1,
     .pack = pack_v1,
     .unpack = unpack_v1,
@@ -246,9 +387,22 @@ constinit const Format gptq_v1 = {
 constinit const Format gptq_v2 = {
     .name = "gptq_v2",
     .summary = "the same with zero points as they are: for asymmetric grids",
-    .refuses = refuses,
+    .refuses = refuses_stream,
+    .unreadable = misfit_stream,
     .snap = snap_v2,
     .pack = pack_v2,
+    .unpack = unpack_v2,
+    .parts = parts,
+    .scale_type = DType::f16,
+    .lowest_zero = 0};
+
+constinit const Format gptq_planar = {
+    .name = "gptq_p",
+    .summary = "GPTQModel's bit planes, for 5, 6 and 7 bits; no other program reads it",
+    .refuses = refuses_planes,
+    .unreadable = misfit_planes,
+    .snap = snap_v2,
+    .pack = pack_planar,
     .unpack = unpack_v2,
     .parts = parts,
     .scale_type = DType::f16,

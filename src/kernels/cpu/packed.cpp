@@ -34,14 +34,29 @@ bool consecutive_groups(const Packed& p) {
   return true;
 }
 
+// Whether the parts are what the kernels below read: else the weight is decoded tile by tile.
+bool fits_panels(const Packed& p, std::int64_t) {
+  const Tensor* scales = part(p, "scales");
+  return !scales || scales->dtype() == DType::f16;
+}
+
 bool fits_decode(const Packed& p, std::int64_t m) {
   const std::int64_t cycle = p.scheme.bits == 3 ? 32 : 32 / p.scheme.bits;
   const std::int64_t size = group_size(p);
-  return m <= decode_rows && size > 0 && (size % cycle == 0 || size == p.cols) &&
-         consecutive_groups(p);
+  return m <= decode_rows && size > 0 && fits_panels(p, m) &&
+         (size % cycle == 0 || size == p.cols) && consecutive_groups(p);
 }
 
-bool fits_panels(const Packed&, std::int64_t) { return true; }
+// In the planar layout the words of one plane are those of gptq_v2.
+bool one_plane(const Packed& p) {
+  return p.scheme.bits == 2 || p.scheme.bits == 4 || p.scheme.bits == 8;
+}
+bool fits_planar_decode(const Packed& p, std::int64_t m) {
+  return one_plane(p) && fits_decode(p, m);
+}
+bool fits_planar_panels(const Packed& p, std::int64_t m) {
+  return one_plane(p) && fits_panels(p, m);
+}
 
 template <class T>
 const T* checked(const Packed& p, const char* name, DType type, std::int64_t size) {
@@ -144,8 +159,10 @@ void run_panels(Stream, const PackedArgs& a) {
 constexpr PackedGemm kernels_by_format[] = {
     {"gptq codes", "gptq", fits_decode, run_decode},
     {"gptq codes", "gptq_v2", fits_decode, run_decode},
+    {"gptq codes", "gptq_p", fits_planar_decode, run_decode},
     {"gptq panels", "gptq", fits_panels, run_panels},
     {"gptq panels", "gptq_v2", fits_panels, run_panels},
+    {"gptq panels", "gptq_p", fits_planar_panels, run_panels},
 };
 
 }  // namespace
