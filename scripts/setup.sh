@@ -7,7 +7,7 @@
 set -euo pipefail
 
 packages=(g++ make cmake ninja-build ccache nlohmann-json3-dev libsimdjson-dev libzstd-dev
-          libutf8proc-dev libpcre2-dev)
+          libutf8proc-dev libpcre2-dev libssl-dev)
 case "${1:-}" in
   --build-only) ;;
   "") packages+=(git pkg-config python3 libgtest-dev clang-format clang-19 libfuzzer-19-dev libclang-rt-19-dev) ;;

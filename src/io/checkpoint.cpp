@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/json.h"
 #include "io/safetensors_header.h"
 #include "io/shard_index.h"
 
@@ -70,12 +71,33 @@ class ShardedSource final : public TensorSource {
   std::vector<TensorInfo> infos_;                           // the same
 };
 
-// AutoGPTQ's gptq_model-4bit-128g with one of the two endings; empty if there is none.
+// What early writers chose freely: llama-7b-4bit-128g, GPTQ-4bit.act-order.
+bool tells_bits(const std::string& name) {
+  for (std::size_t at = name.find("bit"); at != std::string::npos; at = name.find("bit", at + 1))
+    if (at > 0 && name[at - 1] >= '1' && name[at - 1] <= '8') return true;
+  return false;
+}
+
+// The name without ending that quantize_config.json gives the weights; empty: none.
+std::string named_by_config(const fs::path& directory, const std::vector<std::string>& names) {
+  if (!std::ranges::binary_search(names, "quantize_config.json")) return {};
+  const Json config = read_json_file((directory / "quantize_config.json").string());
+  if (!config.is_object()) return {};
+  const auto found = config.find("model_file_base_name");
+  return found != config.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+// AutoGPTQ's gptq_model-4bit-128g with one of the endings, else the name that quantize_config.json
+// gives, else one that tells its bits; empty if there is none.
 std::string autogptq_file(const fs::path& directory, const std::vector<std::string>& names,
                           std::string_view ending) {
-  std::string found;
+  const auto is_usual = [](const std::string& name) { return name.starts_with("gptq_model-"); };
+  const bool usual = std::ranges::any_of(names, is_usual);
+  std::string found = usual ? "" : named_by_config(directory, names);
+  if (found += found.empty() ? "" : ending; std::ranges::binary_search(names, found)) return found;
+  found.clear();
   for (const std::string& name : names) {
-    if (!name.starts_with("gptq_model-") || !name.ends_with(ending) ||
+    if (!(usual ? is_usual(name) : tells_bits(name)) || !name.ends_with(ending) ||
         name.find("-of-") != std::string::npos)
       continue;
     ensure_file(found.empty(), directory.string(), ": both ", found, " and ", name,
@@ -115,6 +137,8 @@ std::unique_ptr<TensorSource> open_checkpoint(const fs::path& directory) {
     return open_safetensors(directory / single);
   if (const auto index = autogptq_file(directory, names, index_ending); !index.empty())
     return sharded(index, safetensors_shards);
+  if (const auto single = autogptq_file(directory, names, ".bin"); !single.empty())
+    return open_torch_file(directory / single);
   if (const std::string single(torch_file_name); has(single))
     return open_torch_file(directory / single);
   if (const std::string index(torch_index_name); has(index)) return sharded(index, torch_shards);

@@ -46,8 +46,10 @@ std::unique_ptr<TensorSource> open_safetensors(const std::filesystem::path& file
 std::unique_ptr<TensorSource> open_torch_file(const std::filesystem::path& file);
 
 // A directory: model.safetensors, else the shards of model.safetensors.index.json, else AutoGPTQ's
-// gptq_model-*.safetensors (one, or the shards of its index), else pytorch_model.bin, else the
-// shards of pytorch_model.bin.index.json. The error where none is there says what was looked for.
+// gptq_model-*.safetensors (one, or the shards of its index, or .bin), else the one that
+// quantize_config.json names (model_file_base_name), else one whose name tells its bits
+// ("llama-7b-4bit-128g.safetensors"), else pytorch_model.bin, else the shards of
+// pytorch_model.bin.index.json. The error where none is there says what was looked for.
 std::unique_ptr<TensorSource> open_checkpoint(const std::filesystem::path& directory);
 
 }  // namespace quaver

@@ -1,7 +1,8 @@
 // quant_method "gptq": the quantization_config of AutoGPTQ, GPTQModel and transformers.
 //
 //   bits, group_size, sym        the scheme
-//   checkpoint_format            gptq (the default) or gptq_v2: how zero points are stored
+//   checkpoint_format            gptq (the default), gptq_v2 or gptq_p: how zero points are stored,
+//                                and for gptq_p how codes are
 //   dynamic                      {regex: overrides}: "-:regex" leaves modules out, "+:regex" or
 //                                "regex" gives them other bits, group_size or sym; regexes match
 //                                from the start of a module's name
@@ -82,8 +83,10 @@ Scheme read_scheme(const Json& j, std::string_view at, const Scheme* base) {
       base ? json_int(j, bits_key, at, base->bits) : json_int(j, bits_key, at);
   const std::int64_t group =
       base ? json_int(j, group_key, at, base->group_size) : json_int(j, group_key, at);
-  if (bits != 2 && bits != 3 && bits != 4 && bits != 8)
-    fail(Fault::unsupported, at, ": 'bits' is ", bits, "; known: 2, 3, 4, 8");
+  // What else a format cannot hold, it says itself where a module's shape is known.
+  if (bits < 2 || bits > 8)
+    fail(Fault::unsupported, at, ": 'bits' is ", bits,
+         "; known: 2, 3, 4, 8, and with gptq_p 5, 6, 7");
   ensure_file(group == -1 || (group >= 1 && group <= std::int64_t{1} << 31), at,
               ": 'group_size' is ", group, ", expected -1 or a positive number");
   scheme.bits = static_cast<int>(bits);
@@ -150,9 +153,9 @@ const Format& format_of(const Json& j) {
               ", but 'format' is ", printable(newer));
   if (name.empty()) name = "gptq";
   if (json_bool(j, "is_marlin_format", where, false)) name = "marlin";
-  if (name != "gptq" && name != "gptq_v2")
+  if (name != "gptq" && name != "gptq_v2" && name != "gptq_p")
     fail(Fault::unsupported, where, ": checkpoint_format ", printable(name),
-         " is not read yet; known: gptq, gptq_v2");
+         " is not read yet; known: gptq, gptq_v2, gptq_p");
   const std::string word = json_string(j, "pack_dtype", where, "int32");
   if (word != "int32")
     fail(Fault::unsupported, where, ": pack_dtype ", printable(word), " is not read; known: int32");
