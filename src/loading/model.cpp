@@ -12,6 +12,7 @@
 #include "io/encoding.h"
 #include "io/hf_directory.h"
 #include "loading/prefixed_source.h"
+#include "loading/regrouped_source.h"
 
 namespace quaver {
 namespace {
@@ -27,7 +28,9 @@ struct PackedPlan {
 PackedPlan packed_plan(const Checkpoint& c, const std::string& module) {
   if (c.quantization.is_null()) return {};
   const Dialect* dialect = find_dialect(c.quantization);
-  const std::optional<Scheme> scheme = dialect->scheme(c.quantization, module);
+  const auto stored = c.stored_modules.find(module);
+  const std::optional<Scheme> scheme =
+      dialect->scheme(c.quantization, stored == c.stored_modules.end() ? module : stored->second);
   if (!scheme) return {};
   const Format& format = dialect->format(c.quantization);
   // Modules that were left out are stored plain, whether the configuration says so or not.
@@ -54,11 +57,11 @@ class Checker final : public Visitor {
       return;
     }
     if (const PackedPlan plan = packed_plan(checkpoint_, name); plan.format) {
-      const std::string refusal = plan.format->refuses(plan.scheme, l.outputs, l.inputs);
+      const std::string refusal = plan.format->unreadable(plan.scheme, l.outputs, l.inputs);
       if (!refusal.empty()) problem(text(name, ": ", refusal));
       if (refusal.empty())
         for (const PartInfo& part : plan.format->parts(plan.scheme, l.outputs, l.inputs))
-          need(text(name, '.', part.name), part.shape, part.dtype);
+          need_part(text(name, '.', part.name), part);
     } else {
       const Shape shape =
           l.transposed ? Shape({l.inputs, l.outputs}) : Shape({l.outputs, l.inputs});
@@ -93,6 +96,16 @@ class Checker final : public Visitor {
     const auto is_zero = [](float v) { return v == 0; };
     if (!std::ranges::all_of(std::as_const(bias).data<float>(), is_zero))
       problem(text("tensor '", name, "' is not zero, and this family has no such bias"));
+  }
+  void need_part(const std::string& name, const PartInfo& part) {
+    const TensorInfo* found = checkpoint_.source->find(name);
+    const bool ordered =
+        json_bool(checkpoint_.quantization, "desc_act", "desc_act", false) &&
+        !json_bool(checkpoint_.quantization, "static_groups", "static_groups", false);
+    if (!found && part.freedom == PartInfo::optional && !ordered) return;
+    const bool wide = found && part.freedom == PartInfo::any_float &&
+                      (found->dtype == DType::f32 || found->dtype == DType::bf16);
+    need(name, part.shape, wide ? found->dtype : part.dtype);
   }
   void need(const std::string& name, const Shape& shape, std::optional<DType> dtype) {
     needed_.insert(name);
@@ -237,8 +250,11 @@ class Loader final : public Visitor {
       Packed packed{
           .format = plan.format, .scheme = plan.scheme, .rows = l.outputs, .cols = l.inputs};
       for (const PartInfo& part : plan.format->parts(plan.scheme, l.outputs, l.inputs))
-        packed.parts.emplace(part.name, read(text(name, '.', part.name)));
+        if (const std::string whole = text(name, '.', part.name); checkpoint_.source->find(whole))
+          packed.parts.emplace(part.name, read(whole));
       correct_format(packed, name);
+      correct_groups(packed, name);
+      narrow_scales(packed);
       l.weight = std::move(packed);
       if (l.unit_rows) l.weight = dequantized(l.weight);
     } else {
@@ -259,7 +275,8 @@ class Loader final : public Visitor {
   // Some writers store zero points in the other of GPTQ's two ways than they say.
   void correct_format(Packed& packed, const std::string& name) {
     const auto zeros = packed.parts.find("qzeros");
-    if (!packed.scheme.symmetric || zeros == packed.parts.end()) return;
+    if (!packed.scheme.symmetric || zeros == packed.parts.end() || packed.format->name == "gptq_p")
+      return;
     const auto stored = stored_zero_convention(zeros->second, packed.scheme.bits);
     if (!stored || *stored == packed.format->name) return;
     if (!warned_)
@@ -268,6 +285,34 @@ class Loader final : public Visitor {
                "', the zero points are stored as '", *stored, "' does; read so"));
     warned_ = true;
     packed.format = &find_format(*stored);
+  }
+  // Some writers left g_idx as it was made, all zeros, where groups are consecutive: no quantizer
+  // gives all inputs the first of several groups.
+  void correct_groups(Packed& packed, const std::string& name) {
+    const auto index = packed.parts.find("g_idx");
+    if (index == packed.parts.end() || group_count(packed.scheme, packed.cols) < 2) return;
+    if (std::ranges::any_of(std::as_const(index->second).data<std::int32_t>(),
+                            [](std::int32_t g) { return g != 0; }))
+      return;
+    if (!warned_of_groups_)
+      log(LogLevel::warning, text(name, ": g_idx is all zeros; read as consecutive groups"));
+    warned_of_groups_ = true;
+    packed.parts.erase(index);
+  }
+  // Kernels read f16 scales. What does not fit into f16 without loss stays as it is, and the weight
+  // is decoded tile by tile.
+  static void narrow_scales(Packed& packed) {
+    Tensor& scales = packed.parts.at("scales");
+    if (scales.dtype() == DType::f16) return;
+    const Tensor wide = to_f32(scales);
+    const auto from = wide.data<float>();
+    Tensor narrow = Tensor::raw(scales.shape(), DType::f16);
+    const auto to = narrow.data<Half>();
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      to[i] = to_half(from[i]);
+      if (to_float(to[i]) != from[i]) return;
+    }
+    scales = narrow;
   }
   Tensor vector(const std::string& name) { return to_f32(read(name)); }
   Tensor matrix(const std::string& name) {
@@ -278,7 +323,7 @@ class Loader final : public Visitor {
   }
 
   const Checkpoint& checkpoint_;
-  bool warned_ = false;
+  bool warned_ = false, warned_of_groups_ = false;
 };
 
 template <class Word>
@@ -308,6 +353,30 @@ void complete_names(Checkpoint& c) {
   c.source = with_prefix(std::move(c.source), prefix, outer.names);
 }
 
+class OutputCounts final : public Visitor {
+ public:
+  void parameter(const std::string&, Tensor&, const Shape&) override {}
+  void linear(const std::string& name, Linear& l) override {
+    if (!l.stacked && !l.transposed) found.emplace(name, l.outputs);
+  }
+  std::map<std::string, std::int64_t> found;
+};
+
+// Where the file has linears in one tensor that the family has apart, or the reverse.
+void regroup(Checkpoint& c) {
+  OutputCounts linears;
+  for (int i = 0; i < c.model.layers; ++i)
+    linears(text(c.arch->blocks, '.', i), *c.arch->block(c.model, i));
+  Regrouped found = regrouped(std::move(c.source), linears.found);
+  c.source = std::move(found.source);
+  c.stored_modules = std::move(found.stored);
+  if (!c.stored_modules.empty())
+    log(LogLevel::detail,
+        text(c.directory.string(), ": ", c.stored_modules.size(),
+             " linears are cut from, or joined of, those of the file: ",
+             c.stored_modules.begin()->first, " from ", c.stored_modules.begin()->second));
+}
+
 }  // namespace
 
 Checkpoint open_model(const std::filesystem::path& directory, const ArchSearch& search) {
@@ -328,6 +397,7 @@ Checkpoint open_model(const std::filesystem::path& directory, const ArchSearch& 
   }
   complete_names(c);
   if (c.model.arch_file) c.model.arch_file->check(c.model);
+  regroup(c);
   check_names(c);
   return c;
 }

@@ -1,6 +1,7 @@
 #pragma once
 // From a checkpoint directory to a decoder with weights: strict about names and shapes.
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +23,9 @@ struct Checkpoint {
   std::filesystem::path arch_file;  // that describes it; empty: none
   Config model;
   std::unique_ptr<TensorSource> source;
+  // Linears that the file fuses or splits otherwise (loading/regrouped_source.h) -> its name for
+  // them, or for the first of their parts.
+  std::map<std::string, std::string> stored_modules;
   std::vector<std::string> ignored;  // tensors present that nothing needs (known buffers)
 };
 
