@@ -33,6 +33,7 @@ ISA_FILE = re.compile(r"kernels/cpu/(\w+_)?(avx2|avx512|neon)\w*\.cpp$")
 ISA_INCLUDES = re.compile(r'#include (<(immintrin|arm_neon|stdint)\.h>|"kernels/cpu/[\w.]+")')
 # Tables: every file that defines a row must be named in the folder's all.cpp.
 TABLES = {
+    "api/verify": r"constinit const Check (\w+) =",
     "cli": r"constinit const Command (\w+) =",
     "formats": r"constinit const Format (\w+) =",
     "io/encodings": r"constinit const Encoding (\w+) =",

@@ -3,8 +3,9 @@
 namespace quaver::cli {
 
 std::span<const Command* const> commands() {
-  static constexpr const Command* table[] = {&quantize, &generate,   &chat,    &eval,  &forward,
-                                             &tokenize, &detokenize, &inspect, &bench, &doctor};
+  static constexpr const Command* table[] = {&quantize, &generate, &chat,       &eval,
+                                             &forward,  &tokenize, &detokenize, &inspect,
+                                             &verify,   &bench,    &doctor};
   return table;
 }
 

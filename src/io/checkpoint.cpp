@@ -119,7 +119,7 @@ std::string autogptq_file(const fs::path& directory, const std::vector<std::stri
 
 }  // namespace
 
-std::unique_ptr<TensorSource> open_checkpoint(const fs::path& directory) {
+WeightNames find_weights(const fs::path& directory) {
   std::error_code error;
   const fs::file_status status = fs::status(directory, error);
   if (!fs::exists(status)) fail(Fault::io, directory.string(), ": no such directory");
@@ -127,22 +127,27 @@ std::unique_ptr<TensorSource> open_checkpoint(const fs::path& directory) {
               ": is a file, expected a checkpoint directory");
   const std::vector<std::string> names = names_in(directory);
   const auto has = [&](const std::string& name) { return std::ranges::binary_search(names, name); };
-  if (has(std::string(file_name))) return open_safetensors(directory / file_name);
-  const auto sharded = [&](const std::string& index, const ShardKind& kind) {
-    return std::make_unique<ShardedSource>(directory, directory / index, kind);
-  };
-  if (const auto index = text("model", index_ending); has(index))
-    return sharded(index, safetensors_shards);
-  if (const auto single = autogptq_file(directory, names, ".safetensors"); !single.empty())
-    return open_safetensors(directory / single);
-  if (const auto index = autogptq_file(directory, names, index_ending); !index.empty())
-    return sharded(index, safetensors_shards);
-  if (const auto single = autogptq_file(directory, names, ".bin"); !single.empty())
-    return open_torch_file(directory / single);
-  if (const std::string single(torch_file_name); has(single))
-    return open_torch_file(directory / single);
-  if (const std::string index(torch_index_name); has(index)) return sharded(index, torch_shards);
-  nothing_found(directory, names);
+  if (has(std::string(file_name))) return {.single = std::string(file_name)};
+  if (auto index = text("model", index_ending); has(index)) return {.index = index};
+  if (auto one = autogptq_file(directory, names, ".safetensors"); !one.empty())
+    return {.single = one};
+  if (auto index = autogptq_file(directory, names, index_ending); !index.empty())
+    return {.index = index};
+  if (auto one = autogptq_file(directory, names, ".bin"); !one.empty()) return {.single = one};
+  if (has(std::string(torch_file_name))) return {.single = std::string(torch_file_name)};
+  if (has(std::string(torch_index_name))) return {.index = std::string(torch_index_name)};
+  return {};
+}
+
+std::unique_ptr<TensorSource> open_checkpoint(const fs::path& directory) {
+  const WeightNames found = find_weights(directory);
+  if (found.single.empty() && found.index.empty()) nothing_found(directory, names_in(directory));
+  if (!found.index.empty())
+    return std::make_unique<ShardedSource>(
+        directory, directory / found.index,
+        found.index.ends_with(index_ending) ? safetensors_shards : torch_shards);
+  const fs::path file = directory / found.single;
+  return file.extension() == ".bin" ? open_torch_file(file) : open_safetensors(file);
 }
 
 }  // namespace quaver

@@ -52,4 +52,11 @@ std::unique_ptr<TensorSource> open_torch_file(const std::filesystem::path& file)
 // pytorch_model.bin.index.json. The error where none is there says what was looked for.
 std::unique_ptr<TensorSource> open_checkpoint(const std::filesystem::path& directory);
 
+// What open_checkpoint opens, by name: one file of weights, or the index of several. Both empty:
+// there is none.
+struct WeightNames {
+  std::string single, index;
+};
+WeightNames find_weights(const std::filesystem::path& directory);
+
 }  // namespace quaver

@@ -74,7 +74,7 @@ bool matches(const std::string& pattern, std::string_view module) {
 
 Scheme read_scheme(const Json& j, std::string_view at, const Scheme* base) {
   const auto synonym = [&](const char* key, const char* other) {
-    return j.contains(key) ? key : other;
+    return j.contains(key) || !j.contains(other) ? key : other;
   };
   Scheme scheme = base ? *base : Scheme{};
   const char* const bits_key = synonym("bits", base ? "bits" : "w_bit");
