@@ -8,7 +8,7 @@ import subprocess
 from quaver import FIXTURES, MODEL, PROGRAM, SOURCE, main, run, run_json, tests_of
 
 COMMANDS = ["quantize", "generate", "chat", "eval", "forward", "tokenize", "detokenize", "inspect",
-            "bench", "doctor"]
+            "verify", "bench", "doctor"]
 COMMON = ["--json", "--threads", "--device", "--quiet", "--verbose", "--config", "--events", "--help"]
 
 
@@ -46,6 +46,7 @@ def test_help_mentions_the_contract(_):
         "tokenize": "file lines add-special-tokens",
         "detokenize": "file keep-special-tokens",
         "inspect": "tensors kernels",
+        "verify": "inputs arch-file",
         "bench": "kernels",
         "doctor": "",
     }
@@ -106,6 +107,7 @@ def test_bad_files_exit_with_3(directory):
     ids = os.path.join(directory, "ids.json")
     cases = [(["eval", os.path.join(directory, "none")], "none"),
              (["inspect", directory], "config.json"),
+             (["verify", os.path.join(directory, "none")], "none"),
              (["tokenize", os.path.join(FIXTURES, "opt"), "x"], "tokenizer"),
              (["detokenize", MODEL, "[1, -2]"], "-2"),
              (["detokenize", MODEL, "{"], "IDS"),

@@ -203,10 +203,11 @@ void check_parallel(const Subject& s, Findings& f) {
     for (const Json& r : group["ranks"]) ranks += text(ranks.empty() ? "" : ", ", r.dump());
     f.add({.severity = Severity::note,
            .subject = text("*.", group["linears"].get<std::string>()),
-           .problem = text(group["shape"].dump(), " can be split over ",
-                           ranks.empty() ? "no number of" : ranks, " ranks, not over ",
+           .problem = text(group["shape"].dump(),
+                           ranks.empty() ? " cannot be split over " : " can be split over ",
+                           ranks.empty() ? std::string() : text(ranks, " ranks, not over "),
                            group["reason"].get<std::string>()),
-           .readers = "vLLM with tensor parallelism"});
+           .readers = "engines that run it tensor-parallel"});
   }
 }
 

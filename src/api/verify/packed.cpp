@@ -22,7 +22,7 @@ void check_packing(const Subject& s, Findings& f) {
            .subject = m.name,
            .problem = "has no g_idx",
            .expected = "the group of each input",
-           .readers = "GPTQModel, transformers"});
+           .readers = "readers that expect it"});
   }
 }
 
@@ -67,7 +67,7 @@ void report_groups(const PackedModule& m, const Groups& g, bool ordered, Finding
            .subject = m.g_idx->name,
            .problem = "is all zeros, for several groups",
            .expected = "the group of each input",
-           .readers = "readers that go by it; quaver and TGI take the groups for consecutive"});
+           .readers = "readers that go by it; quaver takes the groups for consecutive"});
   } else if (g.uneven > 0) {
     f.add({.subject = m.g_idx->name,
            .problem = text(g.uneven, " of ", count, " groups have not group_size inputs"),
@@ -77,7 +77,7 @@ void report_groups(const PackedModule& m, const Groups& g, bool ordered, Finding
     f.add({.subject = m.g_idx->name,
            .problem = "is not sequential, although desc_act is not true",
            .expected = "\"desc_act\": true",
-           .readers = "vLLM and exllama kernels ignore g_idx then, and read other weights"});
+           .readers = "vLLM's exllama kernels ignore g_idx then, and read other weights"});
   }
   if (m.scheme->group_size > 0 && m.inputs % m.scheme->group_size != 0)
     f.add({.severity = Severity::warning,
