@@ -9,7 +9,7 @@ using cpu::Level;
 struct Case {
   int bits = 4;
   std::int64_t n = 64, k = 128, group = 32;
-  bool symmetric = false, shuffled = false, v2 = false;
+  bool symmetric = false, shuffled = false, v2 = false, planar = false;
 };
 
 struct Sample {
@@ -26,6 +26,27 @@ void put(std::vector<std::uint32_t>& words, std::int64_t first, std::int64_t str
   }
 }
 
+// Bit by bit: field i of 32, lowest bits first in planes of these widths.
+void put_in_planes(std::vector<std::uint32_t>& words, std::int64_t first, std::int64_t stride,
+                   int bits, std::int64_t i, std::uint32_t value) {
+  const std::vector<int> widths = bits == 3   ? std::vector{2, 1}
+                                  : bits == 5 ? std::vector{4, 1}
+                                  : bits == 6 ? std::vector{4, 2}
+                                  : bits == 7 ? std::vector{4, 2, 1}
+                                              : std::vector{bits};
+  std::int64_t word = i / 32 * bits;
+  int shift = 0;
+  for (const int width : widths) {
+    for (int b = 0; b < width; ++b) {
+      const std::int64_t at = i % 32 * width + b;
+      words[static_cast<std::size_t>(first + (word + at / 32) * stride)] |=
+          (value >> (shift + b) & 1) << (at % 32);
+    }
+    word += width;
+    shift += width;
+  }
+}
+
 Sample make(const Case& c) {
   Numbers random(static_cast<std::uint32_t>(c.bits * 100 + c.k));
   const std::int64_t size = c.group < 0 ? c.k : c.group, groups = (c.k + size - 1) / size;
@@ -33,12 +54,13 @@ Sample make(const Case& c) {
   std::vector<std::uint32_t> zeros(static_cast<std::size_t>(groups * (c.n * c.bits / 32)));
   std::vector<Half> scales;
   std::vector<std::int32_t> index;
+  const auto place = c.planar ? put_in_planes : put;
   const std::uint32_t top = (1u << c.bits) - 1;
   std::vector<float> zero;
   for (std::int64_t g = 0; g < groups; ++g)
     for (std::int64_t j = 0; j < c.n; ++j) {
       const std::uint32_t z = c.symmetric ? (top + 1) / 2 : 1 + random.bits() % top;
-      put(zeros, g * (c.n * c.bits / 32), 1, c.bits, j, z - (c.v2 ? 0 : 1));
+      place(zeros, g * (c.n * c.bits / 32), 1, c.bits, j, z - (c.v2 || c.planar ? 0 : 1));
       zero.push_back(static_cast<float>(z));
       scales.push_back(to_half(0.01f + 0.01f * std::abs(random.number())));
     }
@@ -49,7 +71,7 @@ Sample make(const Case& c) {
   for (std::int64_t j = 0; j < c.n; ++j)
     for (std::int64_t k = 0; k < c.k; ++k) {
       const std::uint32_t q = random.bits() >> 9 & top;
-      put(codes, j, c.n, c.bits, k, q);
+      place(codes, j, c.n, c.bits, k, q);
       const auto at = static_cast<std::size_t>(index[static_cast<std::size_t>(k)] * c.n + j);
       s.values[static_cast<std::size_t>(j * c.k + k)] =
           (static_cast<float>(q) - zero[at]) * to_float(scales[at]);
@@ -58,7 +80,7 @@ Sample make(const Case& c) {
     const auto* ints = reinterpret_cast<const std::int32_t*>(v.data());
     return Tensor::of(std::span<const std::int32_t>(ints, v.size()), shape);
   };
-  s.packed.format = &find_format(c.v2 ? "gptq_v2" : "gptq");
+  s.packed.format = &find_format(c.planar ? "gptq_p" : c.v2 ? "gptq_v2" : "gptq");
   s.packed.scheme = {.bits = c.bits, .group_size = c.group, .symmetric = c.symmetric};
   s.packed.rows = c.n;
   s.packed.cols = c.k;
@@ -127,6 +149,19 @@ TEST(Packed, AllShapesOfGptq) {
           }
 }
 
+TEST(Packed, AllWidthsInPlanes) {
+  for (int bits = 2; bits <= 8; ++bits)
+    for (const std::int64_t group : {-1, 32, 64})
+      for (const bool shuffled : {false, true})
+        if (group > 0 || !shuffled)
+          check({.bits = bits,
+                 .n = 224,
+                 .k = 160,
+                 .group = group,
+                 .shuffled = shuffled,
+                 .planar = true});
+}
+
 TEST(Packed, OddWidths) {
   check({.bits = 8, .n = 4, .k = 4, .group = 4});
   check({.bits = 8, .n = 212, .k = 36, .group = 8});
@@ -183,6 +218,7 @@ TEST(PackedLevels, DotsAndPanels) {
       w.scales = reinterpret_cast<const std::uint16_t*>(s.packed.parts.at("scales").host());
       w.group_of = s.packed.parts.at("g_idx").data<std::int32_t>().data();
       w.rows = c.n, w.cols = c.k, w.groups = 3, w.group_size = 32, w.bits = bits, w.zero_shift = 1;
+      w.block = bits;
       const cpu::Kernels& kernel = level->table;
       const std::int64_t width = kernel.tile_cols;
       const Guarded<float> scale(3 * width), zero(3 * width), panel(c.k * width);

@@ -80,10 +80,8 @@ TEST_P(GptqFiles, ReadToTheirDefinition) {
   EXPECT_GE(checker.found, 4u);
   EXPECT_EQ(checker.found, checker.expected_linears());
   // What has no kernel runs all the same, packed.
-  const bool slow = GetParam() == "f32_scales" || GetParam().starts_with("planar_");
-  const bool mixed = GetParam() == "dynamic_planar";
   for (const std::string& kernel : checker.kernels)
-    EXPECT_TRUE(mixed || (kernel == "decoded tiles") == slow) << kernel;
+    EXPECT_EQ(kernel == "decoded tiles", GetParam() == "f32_scales") << kernel;
   const auto said = [&](const char* part) { return warnings_.find(part) != std::string::npos; };
   EXPECT_EQ(said("stored as 'gptq_v2' does"), GetParam() == "v2_called_v1") << warnings_;
   EXPECT_EQ(said("stored as 'gptq' does"), GetParam() == "v1_called_v2") << warnings_;

@@ -77,11 +77,11 @@ void dot(const DotArgs& d) {
 }
 
 // Field number i of a bit stream whose words lie `stride` apart.
-uint32_t field(const uint32_t* words, int64_t stride, int bits, int64_t i) {
-  const int64_t at = i * bits, word = at / 32, shift = at % 32;
+uint32_t field(const uint32_t* words, int64_t stride, const GptqWeight& w, int64_t i) {
+  const int64_t at = i % 32 * w.bits, word = i / 32 * w.block + w.plane + at / 32, shift = at % 32;
   uint64_t two = words[word * stride];
-  if (shift + bits > 32) two |= static_cast<uint64_t>(words[(word + 1) * stride]) << 32;
-  return static_cast<uint32_t>(two >> shift) & ((1u << bits) - 1);
+  if (shift + w.bits > 32) two |= static_cast<uint64_t>(words[(word + 1) * stride]) << 32;
+  return static_cast<uint32_t>(two >> shift) & ((1u << w.bits) - 1);
 }
 
 void gptq_tables(const GptqWeight& w, int64_t begin, int64_t count, int64_t width, float* scales,
@@ -89,11 +89,10 @@ void gptq_tables(const GptqWeight& w, int64_t begin, int64_t count, int64_t widt
   for (int64_t g = 0; g < w.groups; ++g)
     for (int64_t j = 0; j < width; ++j) {
       const bool inside = j < count;
-      const uint32_t* row = w.zeros + g * (w.rows * w.bits / 32);
+      const uint32_t* row = w.zeros + g * (w.rows * w.block / 32);
       scales[g * width + j] = inside ? from_half(w.scales[g * w.rows + begin + j]) : 0.0f;
       zeros[g * width + j] =
-          inside ? static_cast<float>(static_cast<int>(field(row, 1, w.bits, begin + j)) +
-                                      w.zero_shift)
+          inside ? static_cast<float>(static_cast<int>(field(row, 1, w, begin + j)) + w.zero_shift)
                  : 0.0f;
     }
 }
@@ -104,10 +103,9 @@ void gptq_panel(const GptqWeight& w, int64_t begin, int64_t count, const float* 
     for (int64_t j = 0; j < tile_cols; ++j) {
       const int64_t at = w.group_of[k] * tile_cols + j;
       out[k * tile_cols + j] =
-          j < count
-              ? (static_cast<float>(field(w.codes + begin + j, w.rows, w.bits, k)) - zeros[at]) *
-                    scales[at]
-              : 0.0f;
+          j < count ? (static_cast<float>(field(w.codes + begin + j, w.rows, w, k)) - zeros[at]) *
+                          scales[at]
+                    : 0.0f;
     }
 }
 
@@ -122,7 +120,7 @@ void gptq_dot(const GptqWeight& w, const GptqDotArgs& d) {
         const int64_t last = first + w.group_size < w.cols ? first + w.group_size : w.cols;
         for (int64_t k = first; k < last; ++k)
           sum += ldexpf(d.x[i * w.cols + k], gptq_shift(w.bits, k)) *
-                 static_cast<float>(field(w.codes + n, w.rows, w.bits, k));
+                 static_cast<float>(field(w.codes + n, w.rows, w, k));
         total += d.scales[g] * (sum - d.zeros[g] * d.sums[i * w.groups + g]);
       }
       d.y[i * w.rows + n] = d.bias ? total + d.bias[n] : total;

@@ -1,17 +1,20 @@
 // Products with a weight in the gptq layouts, read as it lies in the file, over the vector names
 // that the including file defines. Vector lanes run along the outputs.
 
-// Field number i of a bit stream whose words lie `stride` apart.
-uint32_t field(const uint32_t* words, int64_t stride, int bits, int64_t i) {
-  const int64_t at = i * bits, word = at / 32, shift = at % 32;
+// Field number i of words that lie `stride` apart.
+uint32_t field(const uint32_t* words, int64_t stride, const GptqWeight& w, int64_t i) {
+  const int64_t at = i % 32 * w.bits, word = i / 32 * w.block + w.plane + at / 32, shift = at % 32;
   uint64_t two = words[word * stride];
-  if (shift + bits > 32) two |= static_cast<uint64_t>(words[(word + 1) * stride]) << 32;
-  return static_cast<uint32_t>(two >> shift) & ((1u << bits) - 1);
+  if (shift + w.bits > 32) two |= static_cast<uint64_t>(words[(word + 1) * stride]) << 32;
+  return static_cast<uint32_t>(two >> shift) & ((1u << w.bits) - 1);
 }
 
-// Eight fields from field number i, a multiple of 8: they fill `bits` bytes.
-__m256i eight_fields(const uint32_t* words, int bits, int64_t i) {
-  const unsigned char* bytes = reinterpret_cast<const unsigned char*>(words) + i / 8 * bits;
+// Eight fields from field number i, a multiple of 8, of adjacent words: they fill `bits` bytes.
+__m256i eight_fields(const uint32_t* words, const GptqWeight& w, int64_t i) {
+  const int bits = w.bits;
+  const unsigned char* bytes =
+      reinterpret_cast<const unsigned char*>(words + i / 32 * w.block + w.plane) +
+      i % 32 / 8 * bits;
   if (bits == 8)
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
   uint32_t all_bits = 0;
@@ -26,18 +29,17 @@ void gptq_tables(const GptqWeight& w, int64_t begin, int64_t count, int64_t widt
                  float* zeros) {
   const __m256i shift = _mm256_set1_epi32(w.zero_shift);
   for (int64_t g = 0; g < w.groups; ++g, scales += width, zeros += width) {
-    const uint32_t* row = w.zeros + g * (w.rows * w.bits / 32);
+    const uint32_t* row = w.zeros + g * (w.rows * w.block / 32);
     const uint16_t* halves = w.scales + g * w.rows + begin;
     int64_t j = 0;
     if (begin % 8 == 0)
       for (; j + 8 <= count; j += 8) {
-        const __m256i fields = eight_fields(row, w.bits, begin + j);
+        const __m256i fields = eight_fields(row, w, begin + j);
         _mm256_storeu_ps(zeros + j, _mm256_cvtepi32_ps(_mm256_add_epi32(fields, shift)));
         _mm256_storeu_ps(scales + j, load8(halves, Element::f16, j));
       }
     for (; j < count; ++j) {
-      zeros[j] =
-          static_cast<float>(static_cast<int>(field(row, 1, w.bits, begin + j)) + w.zero_shift);
+      zeros[j] = static_cast<float>(static_cast<int>(field(row, 1, w, begin + j)) + w.zero_shift);
       scales[j] = element(halves, Element::f16, j);
     }
     for (; j < width; ++j) zeros[j] = scales[j] = 0;
@@ -49,9 +51,9 @@ void gptq_panel(const GptqWeight& w, int64_t begin, int64_t count, const float* 
   const I mask = all_int((1 << w.bits) - 1);
   const int64_t first = count < W ? count : W, second = count - first;
   for (int64_t k = 0; k < w.cols; ++k, out += tile_cols) {
-    const int64_t at = k * w.bits, table = w.group_of[k] * tile_cols;
+    const int64_t at = k % 32 * w.bits, table = w.group_of[k] * tile_cols;
     const int shift = static_cast<int>(at % 32);
-    const uint32_t* words = w.codes + at / 32 * w.rows + begin;
+    const uint32_t* words = w.codes + (k / 32 * w.block + w.plane + at / 32) * w.rows + begin;
     I low = shift_down(load_some_int(words, first), shift);
     I high = shift_down(load_some_int(words + first, second), shift);
     if (shift + w.bits > 32) {
@@ -124,10 +126,10 @@ void gptq_rest(const GptqWeight& w, const GptqDotArgs& d, int64_t n) {
       const int64_t first = g * w.group_size;
       const int64_t last = first + w.group_size < w.cols ? first + w.group_size : w.cols;
       for (int64_t k = first; k < last; ++k) {
-        const auto code = static_cast<float>(field(w.codes + n, w.rows, w.bits, k));
+        const auto code = static_cast<float>(field(w.codes + n, w.rows, w, k));
         part += d.x[i * w.cols + k] * static_cast<float>(1u << gptq_shift(w.bits, k)) * code;
       }
-      const uint32_t stored = field(w.zeros + g * (w.rows * w.bits / 32), 1, w.bits, n);
+      const uint32_t stored = field(w.zeros + g * (w.rows * w.block / 32), 1, w, n);
       const auto zero_point = static_cast<float>(static_cast<int>(stored) + w.zero_shift);
       total += element(w.scales, Element::f16, g * w.rows + n) *
                (part - zero_point * d.sums[i * w.groups + g]);
@@ -145,14 +147,15 @@ void gptq_chunk(const GptqWeight& w, const GptqDotArgs& d, int64_t row, int64_t 
   constexpr int64_t ahead = 4;  // rows of words to fetch ahead
   alignas(64) float sums[M * chunk], totals[M * chunk], scales[chunk], zeros[chunk];
   for (int64_t i = 0; i < M * chunk; ++i) totals[i] = 0;
-  const uint32_t* codes = w.codes + begin;
   GptqWeight group = w;  // one group at a time
   group.groups = 1;
   for (int64_t g = 0; g < w.groups; ++g) {
     for (int64_t i = 0; i < M * chunk; ++i) sums[i] = 0;
     const int64_t first = g * w.group_size;
     const int64_t last = first + w.group_size < w.cols ? first + w.group_size : w.cols;
-    for (int64_t k = first; k < last; k += cycle, codes += rows * w.rows) {
+    for (int64_t k = first; k < last; k += cycle) {
+      const int64_t word = k / 32 * w.block + w.plane + k % 32 * bits / 32;
+      const uint32_t* codes = w.codes + word * w.rows + begin;
       const float* x = d.x + row * w.cols + k;
       for (int64_t r = 0; r < rows; ++r)
         for (int64_t n = 0; n < count; n += 16)
@@ -165,7 +168,7 @@ void gptq_chunk(const GptqWeight& w, const GptqDotArgs& d, int64_t row, int64_t 
       for (; n < count; n += W) gptq_step<bits, 1, M>(codes + n, w.rows, x, w.cols, sums + n);
     }
     group.scales = w.scales + g * w.rows;
-    group.zeros = w.zeros + g * (w.rows * bits / 32);
+    group.zeros = w.zeros + g * (w.rows * w.block / 32);
     gptq_tables(group, begin, count, count, scales, zeros);
     for (int m = 0; m < M; ++m) {
       const F x_sum = all(d.sums[(row + m) * w.groups + g]);
@@ -197,7 +200,9 @@ void gptq_columns(const GptqWeight& w, const GptqDotArgs& d) {
 }
 
 void gptq_dot(const GptqWeight& w, const GptqDotArgs& d) {
-  if (w.bits == 2) {
+  if (w.bits == 1) {
+    gptq_columns<1>(w, d);
+  } else if (w.bits == 2) {
     gptq_columns<2>(w, d);
   } else if (w.bits == 3) {
     gptq_columns<3>(w, d);

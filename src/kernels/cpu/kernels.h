@@ -38,7 +38,8 @@ struct DotArgs {
   Element type;
 };
 
-// A weight in the gptq layouts: see formats/gptq.cpp.
+// A weight in the gptq layouts, or one plane of one in gptq_p: see formats/gptq.cpp. Fields are
+// `bits` wide; 32 of them stand in `bits` words, which begin at word `plane` of `block`.
 struct GptqWeight {
   const uint32_t* codes = nullptr;    // [cols * bits / 32, rows]
   const uint32_t* zeros = nullptr;    // [groups, rows * bits / 32]
@@ -46,7 +47,8 @@ struct GptqWeight {
   const int32_t* group_of = nullptr;  // [cols]
   int64_t rows = 0, cols = 0, groups = 0, group_size = 0;
   int bits = 4;
-  int zero_shift = 0;  // what is added to a stored zero point: 1 in gptq, 0 in gptq_v2
+  int block = 4, plane = 0;
+  int zero_shift = 0;  // what is added to a stored zero point: 1 in gptq, else 0
 };
 
 // Some output columns of a product with a gptq weight of consecutive groups, whose size is a

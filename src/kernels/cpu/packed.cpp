@@ -1,5 +1,6 @@
 // Products with packed weights: straight from the codes for few rows of x, else through panels of
-// dequantized weights, so that the whole weight never exists in f32.
+// dequantized weights, so that the whole weight never exists in f32. Codes in planes are sums of
+// those of the planes: each is a weight of its own, with the same scales.
 #include <algorithm>
 #include <array>
 
@@ -40,22 +41,31 @@ bool fits_panels(const Packed& p, std::int64_t) {
   return !scales || scales->dtype() == DType::f16;
 }
 
-bool fits_decode(const Packed& p, std::int64_t m) {
-  const std::int64_t cycle = p.scheme.bits == 3 ? 32 : 32 / p.scheme.bits;
-  const std::int64_t size = group_size(p);
-  return m <= decode_rows && size > 0 && fits_panels(p, m) &&
-         (size % cycle == 0 || size == p.cols) && consecutive_groups(p);
+// The parts of the fields of a packed weight, lowest bits first: one, or three at most in gptq_p.
+struct Planes {
+  std::array<int, 3> widths{};
+  int count = 0;
+};
+Planes planes_of(const Packed& p) {
+  if (p.format->name == "gptq_p") {
+    if (p.scheme.bits == 3) return {{2, 1}, 2};
+    if (p.scheme.bits == 5) return {{4, 1}, 2};
+    if (p.scheme.bits == 6) return {{4, 2}, 2};
+    if (p.scheme.bits == 7) return {{4, 2, 1}, 3};
+  }
+  return {{p.scheme.bits}, 1};
 }
 
-// In the planar layout the words of one plane are those of gptq_v2.
-bool one_plane(const Packed& p) {
-  return p.scheme.bits == 2 || p.scheme.bits == 4 || p.scheme.bits == 8;
+// The smallest count of fields that fill whole words.
+std::int64_t whole_fields(const Packed& p) {
+  const bool by_32 = p.scheme.bits == 3 || planes_of(p).count > 1;
+  return by_32 ? 32 : 32 / p.scheme.bits;
 }
-bool fits_planar_decode(const Packed& p, std::int64_t m) {
-  return one_plane(p) && fits_decode(p, m);
-}
-bool fits_planar_panels(const Packed& p, std::int64_t m) {
-  return one_plane(p) && fits_panels(p, m);
+
+bool fits_decode(const Packed& p, std::int64_t m) {
+  const std::int64_t size = group_size(p);
+  return m <= decode_rows && size > 0 && fits_panels(p, m) &&
+         (size % whole_fields(p) == 0 || size == p.cols) && consecutive_groups(p);
 }
 
 template <class T>
@@ -70,13 +80,15 @@ const T* checked(const Packed& p, const char* name, DType type, std::int64_t siz
 // The parts as pointers, each checked, so that no kernel reads beyond them.
 GptqWeight weight_of(const Packed& p) {
   const int bits = p.scheme.bits;
-  ensure_file(bits == 2 || bits == 3 || bits == 4 || bits == 8, "[gptq] ", bits,
-              " bits, expected 2, 3, 4 or 8");
-  ensure_file(p.cols > 0 && p.rows > 0 && p.cols * bits % 32 == 0 && p.rows * bits % 32 == 0,
+  const bool known = bits == 2 || bits == 3 || bits == 4 || bits == 8 || planes_of(p).count > 1;
+  ensure_file(known, "[", p.format->name, "] ", bits, " bits, expected 2, 3, 4 or 8",
+              p.format->name == "gptq_p" ? ", or 5, 6, 7" : "");
+  const std::int64_t unit = whole_fields(p);
+  ensure_file(p.cols > 0 && p.rows > 0 && p.cols % unit == 0 && p.rows % unit == 0,
               "[gptq] a weight of ", p.rows, " x ", p.cols, " does not fill words of ", bits,
               " bit codes");
   GptqWeight w;
-  w.bits = bits;
+  w.bits = w.block = bits;
   w.rows = p.rows;
   w.cols = p.cols;
   w.group_size = group_size(p);
@@ -88,9 +100,17 @@ GptqWeight weight_of(const Packed& p) {
   return w;
 }
 
-// y = x * w^T, rows of x being few.
-void run_decode(Stream, const PackedArgs& a) {
-  const GptqWeight w = weight_of(*a.w);
+// One plane of `whole`: `width` bits of its fields, from bit `lowest` on.
+GptqWeight plane_of(const GptqWeight& whole, int width, int lowest) {
+  GptqWeight plane = whole;
+  plane.bits = width;
+  plane.plane = lowest;  // planes lie in the order of their bits
+  return plane;
+}
+
+// y = factor * x * w^T + bias for one plane, rows of x being few.
+void decode_plane(const GptqWeight& w, const PackedArgs& a, float factor, const float* bias,
+                  float* y) {
   const auto* x = host<const float>(a.x);
   const std::int64_t size = a.m * w.cols;
   const Workspace scaled_room(size + a.m * w.groups);
@@ -98,7 +118,7 @@ void run_decode(Stream, const PackedArgs& a) {
   float* sums = scaled + size;
   std::array<float, 32> factors;
   for (std::int64_t i = 0; i < 32; ++i)
-    factors[static_cast<std::size_t>(i)] = 1.0f / static_cast<float>(1u << gptq_shift(w.bits, i));
+    factors[static_cast<std::size_t>(i)] = factor / static_cast<float>(1u << gptq_shift(w.bits, i));
   for (std::int64_t r = 0; r < a.m; ++r)
     for (std::int64_t g = 0; g < w.groups; ++g) {
       double sum = 0;
@@ -107,21 +127,72 @@ void run_decode(Stream, const PackedArgs& a) {
         sum += x[r * w.cols + k];
         scaled[r * w.cols + k] = x[r * w.cols + k] * factors[static_cast<std::size_t>(k % 32)];
       }
-      sums[r * w.groups + g] = static_cast<float>(sum);
+      sums[r * w.groups + g] = static_cast<float>(sum) * factor;
     }
   parallel(w.rows, decode_cols, [&](std::int64_t begin, std::int64_t end) {
     const Workspace tables_room(2 * w.groups * table_width);
     float* tables = tables_room.floats();
     kernels().gptq_dot(w, {.x = scaled,
                            .sums = sums,
-                           .bias = host<const float>(a.bias),
-                           .y = host<float>(a.y),
+                           .bias = bias,
+                           .y = y,
                            .m = a.m,
                            .begin = begin,
                            .end = end,
                            .scales = tables,
                            .zeros = tables + w.groups * table_width});
   });
+}
+
+void run_decode(Stream, const PackedArgs& a) {
+  const GptqWeight w = weight_of(*a.w);
+  const Planes planes = planes_of(*a.w);
+  const std::int64_t size = a.m * w.rows;
+  auto* y = host<float>(a.y);
+  decode_plane(plane_of(w, planes.widths[0], 0), a, 1, host<const float>(a.bias), y);
+  if (planes.count == 1) return;
+  const Workspace more_room(size);
+  for (int i = 1, lowest = planes.widths[0]; i < planes.count; ++i) {
+    const GptqWeight plane = plane_of(w, planes.widths[static_cast<std::size_t>(i)], lowest);
+    decode_plane(plane, a, static_cast<float>(1 << lowest), nullptr, more_room.floats());
+    kernels().add(y, more_room.floats(), y, size);
+    lowest += plane.bits;
+  }
+}
+
+// The dequantized outputs first .. first + count for all inputs, as gptq_panel makes them. Codes
+// and zero points of planes are whole numbers: their sums are exact.
+void panel_of(const GptqWeight& w, const Planes& planes, std::int64_t first, std::int64_t count,
+              float* panel) {
+  const std::int64_t width = kernels().tile_cols, tables = w.groups * width;
+  const GptqWeight lowest_plane = plane_of(w, planes.widths[0], 0);
+  const Workspace tables_room(2 * tables);
+  float *scales = tables_room.floats(), *zeros = scales + tables;
+  kernels().gptq_tables(lowest_plane, first, count, width, scales, zeros);
+  if (planes.count == 1)
+    return kernels().gptq_panel(lowest_plane, first, count, scales, zeros, panel);
+  const std::int64_t size = w.cols * width;
+  const Workspace part_room(size + 3 * tables);
+  float *part = part_room.floats(), *part_zeros = part + size;
+  float *ones = part_zeros + tables, *none = ones + tables;
+  std::fill(ones, none, 1.0f);
+  std::fill(none, none + tables, 0.0f);
+  kernels().gptq_panel(lowest_plane, first, count, ones, none, panel);
+  for (int i = 1, lowest = planes.widths[0]; i < planes.count; ++i) {
+    const GptqWeight plane = plane_of(w, planes.widths[static_cast<std::size_t>(i)], lowest);
+    const auto factor = static_cast<float>(1 << lowest);
+    kernels().gptq_tables(plane, first, count, width, scales, part_zeros);
+    kernels().gptq_panel(plane, first, count, ones, none, part);
+    for (std::int64_t t = 0; t < tables; ++t) zeros[t] += factor * part_zeros[t];
+    for (std::int64_t t = 0; t < size; ++t) panel[t] += factor * part[t];
+    lowest += plane.bits;
+  }
+  for (std::int64_t k = 0; k < w.cols; ++k) {
+    const float* scale = scales + w.group_of[k] * width;
+    const float* zero = zeros + w.group_of[k] * width;
+    for (std::int64_t j = 0; j < width; ++j)
+      panel[k * width + j] = j < count ? (panel[k * width + j] - zero[j]) * scale[j] : 0.0f;
+  }
 }
 
 void run_panels(Stream, const PackedArgs& a) {
@@ -137,16 +208,10 @@ void run_panels(Stream, const PackedArgs& a) {
       groups.push_back(static_cast<std::int32_t>(k / w.group_size));
     w.group_of = groups.data();
   }
-  const std::int64_t width = kernels().tile_cols;
+  const Planes planes = planes_of(*a.w);
   multiply({.x = {.data = host<const void>(a.x), .row = w.cols, .col = 1},
-            .pack =
-                [&](std::int64_t first, std::int64_t count, float* panel) {
-                  const Workspace scales_room(2 * w.groups * width);
-                  float* scales = scales_room.floats();
-                  float* zeros = scales + w.groups * width;
-                  kernels().gptq_tables(w, first, count, width, scales, zeros);
-                  kernels().gptq_panel(w, first, count, scales, zeros, panel);
-                },
+            .pack = [&](std::int64_t first, std::int64_t count,
+                        float* panel) { panel_of(w, planes, first, count, panel); },
             .y = host<float>(a.y),
             .bias = host<const float>(a.bias),
             .m = a.m,
@@ -159,10 +224,10 @@ void run_panels(Stream, const PackedArgs& a) {
 constexpr PackedGemm kernels_by_format[] = {
     {"gptq codes", "gptq", fits_decode, run_decode},
     {"gptq codes", "gptq_v2", fits_decode, run_decode},
-    {"gptq codes", "gptq_p", fits_planar_decode, run_decode},
+    {"gptq codes", "gptq_p", fits_decode, run_decode},
     {"gptq panels", "gptq", fits_panels, run_panels},
     {"gptq panels", "gptq_v2", fits_panels, run_panels},
-    {"gptq panels", "gptq_p", fits_planar_panels, run_panels},
+    {"gptq panels", "gptq_p", fits_panels, run_panels},
 };
 
 }  // namespace
