@@ -210,6 +210,14 @@ TEST_F(Verify, CleanInShardsAndDense) {
   finds_nothing();
 }
 
+TEST_F(Verify, NoFamilyRaisesAFalseAlarm) {
+  for (const auto& entry : fs::directory_iterator(test_data / "fixtures")) {
+    const Json report = verify_checkpoint(entry.path().string(), {});
+    EXPECT_EQ(report.at("errors"), 0) << entry.path() << report.at("findings").dump(1);
+    EXPECT_EQ(report.at("warnings"), 0) << entry.path() << report.at("findings").dump(1);
+  }
+}
+
 TEST_F(Verify, Files) {
   EXPECT_THROW(verify_checkpoint((directory / "none").string(), {}), Error);
   clean();

@@ -91,6 +91,7 @@ struct Subject {
   Json quantization;               // what readers go by; null: dense
   const Dialect* dialect = nullptr;
   const Format* format = nullptr;
+  bool encoded = false;  // plain weights in an encoding (io/encoding.h)
   WeightNames weights;
   std::vector<WeightFile> files;
   std::map<std::string, Place, std::less<>> tensors;

@@ -14,7 +14,7 @@ namespace {
 // What loading says of names and shapes, a line a finding.
 void check_family(const Subject& s, Findings& f) {
   if (s.family.empty() || s.tensors.empty()) return;
-  if (!s.quantization.is_null() && !s.dialect) return;  // an encoding or a dialect not known here
+  if (!s.quantization.is_null() && !s.dialect && !s.encoded) return;  // not known here
   try {
     open_model(s.directory, {.file = s.options.arch_file});
   } catch (const Error& e) {

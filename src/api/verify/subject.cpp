@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/mapped_file.h"
+#include "io/encoding.h"
 #include "io/hf_directory.h"
 #include "io/safetensors_header.h"
 #include "io/shard_index.h"
@@ -52,7 +53,8 @@ void read_settings(Subject& s) {
   s.beside = object_of(s, "quantize_config.json", false);
   try {
     s.quantization = read_quantization(s.directory, s.config.is_null() ? Json::object() : s.config);
-    if (s.quantization.is_null()) return;
+    s.encoded = find_encoding(s.quantization) != nullptr;
+    if (s.quantization.is_null() || s.encoded) return;
     s.dialect = find_dialect(s.quantization);
     s.format = &s.dialect->format(s.quantization);
     s.dialect->scheme(s.quantization, "model.layers.0.self_attn.q_proj");
