@@ -217,8 +217,8 @@ TEST(PackedLevels, DotsAndPanels) {
       w.zeros = reinterpret_cast<const std::uint32_t*>(zeros.data());
       w.scales = reinterpret_cast<const std::uint16_t*>(s.packed.parts.at("scales").host());
       w.group_of = s.packed.parts.at("g_idx").data<std::int32_t>().data();
-      w.rows = c.n, w.cols = c.k, w.groups = 3, w.group_size = 32, w.bits = bits, w.zero_shift = 1;
-      w.block = bits;
+      w.rows = c.n, w.cols = c.k, w.groups = 3, w.group_size = 32, w.zero_shift = 1,
+      w.bits = w.block = bits;
       const cpu::Kernels& kernel = level->table;
       const std::int64_t width = kernel.tile_cols;
       const Guarded<float> scale(3 * width), zero(3 * width), panel(c.k * width);
