@@ -42,7 +42,7 @@ struct QuantizeOptions {
 
   void visit(auto&& field) {
     field("method", method, "how codes are chosen: rtn or gptq");
-    field("bits", bits, "bits a weight: 2, 3, 4 or 8");
+    field("bits", bits, "bits a weight: 2, 3, 4 or 8; with --format gptq_p 5, 6 and 7 too");
     field("group-size", group_size, "input columns that share a scale; -1: the whole row");
     field("sym", sym,
           "symmetric grid, the zero point fixed in the middle; --asym: a zero point a group");
@@ -78,7 +78,7 @@ struct QuantizeOptions {
     field("samples", samples, "calibration windows");
     field("seqlen", seqlen, "tokens a window (at most the model's context)");
     field("seed", seed, "draw windows at random with this seed; default: the first ones");
-    field("format", format, "layout of the packed weights: gptq or gptq_v2");
+    field("format", format, "layout of the packed weights: gptq, gptq_v2 or gptq_p");
     field("shard-size", shard_size, "largest weight file, e.g. 5G");
     field("evaluate", evaluate,
           "a text file: perplexity and texts of both models and the KL divergence between them go "

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 
 #include "api/loaded_model.h"
 #include "api/report_page.h"
@@ -10,6 +11,8 @@
 #include "core/log.h"
 #include "formats/format.h"
 #include "io/hf_directory.h"
+#include "io/manifest.h"
+#include "quant/job.h"
 #include "quant/pipeline.h"
 
 namespace quaver {
@@ -111,19 +114,40 @@ std::uint64_t weight_bytes(const fs::path& directory) {
   return bytes;
 }
 
+// Every file below a directory but what only an unfinished job needs, under its relative name.
+std::map<std::string, FileHash> hashes_of(const fs::path& directory) {
+  std::map<std::string, FileHash> hashes;
+  for (auto it = fs::recursive_directory_iterator(directory);
+       it != fs::recursive_directory_iterator(); ++it) {
+    const std::string name = it->path().lexically_relative(directory).generic_string();
+    if (it->is_directory() && it.depth() == 0 && is_working_name(name))
+      it.disable_recursion_pending();
+    if (it->is_regular_file() && !is_working_name(name) && name != manifest_file)
+      hashes.emplace(name, hash_file(it->path()));
+  }
+  return hashes;
+}
+
 void describe(const fs::path& model, const fs::path& made, const QuantizeOptions& options,
               const QuantizeReport& report) {
   const Json config = read_config(model);
-  const Description d{.report = report,
-                      .options = options,
-                      .base_model = base_model_of(model, config, options.base_model),
-                      .model_type = config.value("model_type", ""),
-                      .licence = licence_of(model),
-                      .weights_before = weight_bytes(model),
-                      .weights_after = weight_bytes(made),
-                      .files = {}};
+  Description d{.report = report,
+                .options = options,
+                .base_model = base_model_of(model, config, options.base_model),
+                .model_type = config.value("model_type", ""),
+                .licence = licence_of(model),
+                .weights_before = weight_bytes(model),
+                .weights_after = weight_bytes(made),
+                .files = {}};
   write_file_atomically(made / "report.html", report_page(d));
+  Manifest manifest{.quaver = QUAVER_VERSION, .inputs = hashes_of(model), .outputs = {}};
+  manifest.outputs = hashes_of(made);
+  for (const auto& [name, hash] : manifest.outputs)
+    if (name != report_file && name != "report.html")  // they tell times: the card must not
+      d.files.push_back({name, hash.sha256, hash.bytes});
   write_file_atomically(made / "README.md", model_card(d));
+  manifest.outputs["README.md"] = hash_file(made / "README.md");
+  write_manifest(made, manifest);
 }
 
 }  // namespace

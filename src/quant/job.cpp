@@ -159,6 +159,10 @@ fs::path start_partial(const fs::path& out, const Json& job, bool overwrite) {
   return partial;
 }
 
+bool is_working_name(const std::string& name) {
+  return name == "work" || name == job_file || name == replaced;
+}
+
 void publish(const fs::path& partial, const fs::path& out) {
   std::error_code error;
   // What finished_report let pass is an earlier output. It moves with the new one into its place,

@@ -30,6 +30,9 @@ std::optional<QuantizeReport> finished_report(const std::filesystem::path& out, 
 std::filesystem::path start_partial(const std::filesystem::path& out, const Json& job,
                                     bool overwrite);
 
+// Whether a name in OUT.partial belongs to the work and not to the output.
+bool is_working_name(const std::string& name);
+
 // OUT.partial becomes OUT, durably; an OUT that is there is dropped.
 void publish(const std::filesystem::path& partial, const std::filesystem::path& out);
 

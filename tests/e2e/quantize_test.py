@@ -101,6 +101,15 @@ def test_report_page_and_model_card(directory):
     assert "--rule 'fc2=bits:8' --samples 8 --seqlen 128 --evaluate text.txt\n" in card
     assert directory not in card
     assert run_json(*words)["evaluation"] == evaluation
+    manifest = json.loads(files["quaver-manifest.json"])
+    assert set(manifest["outputs"]) == set(files) - {"quaver-manifest.json"}
+    assert set(manifest["inputs"]) == set(files_of(model))
+    assert manifest["outputs"]["model.safetensors"]["sha256"] in card
+    run("verify", out, "--inputs", model)
+    with open(os.path.join(out, "config.json"), "a") as f:
+        f.write(" ")
+    findings, _ = run("verify", out, code=3)
+    assert "config.json" in findings
 
 
 def test_gptq_beats_rtn(directory):
@@ -138,7 +147,7 @@ def test_same_bytes_for_any_number_of_threads(directory):
     for other in others:
         assert first.keys() == other.keys()
         for name in first:
-            if name not in ("quaver-report.json", "report.html"):
+            if name not in ("quaver-report.json", "report.html", "quaver-manifest.json"):
                 assert first[name] == other[name], name
 
 
