@@ -163,6 +163,14 @@ bool is_working_name(const std::string& name) {
   return name == "work" || name == job_file || name == replaced;
 }
 
+void drop_temporaries(const fs::path& partial) {
+  for (const std::string& name : names_in(partial)) {
+    std::error_code error;
+    if (name.find(".tmp-") != std::string::npos) fs::remove(partial / name, error);
+    if (error) fail(Fault::io, (partial / name).string(), ": cannot remove: ", error.message());
+  }
+}
+
 void publish(const fs::path& partial, const fs::path& out) {
   std::error_code error;
   // What finished_report let pass is an earlier output. It moves with the new one into its place,

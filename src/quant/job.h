@@ -33,6 +33,9 @@ std::filesystem::path start_partial(const std::filesystem::path& out, const Json
 // Whether a name in OUT.partial belongs to the work and not to the output.
 bool is_working_name(const std::string& name);
 
+// Removes temporary files that could not be removed in their time: they are no part of an output.
+void drop_temporaries(const std::filesystem::path& partial);
+
 // OUT.partial becomes OUT, durably; an OUT that is there is dropped.
 void publish(const std::filesystem::path& partial, const std::filesystem::path& out);
 

@@ -378,6 +378,7 @@ QuantizeReport quantize_checkpoint(const std::string& model, const std::string& 
   const KeptBuffers kept;
   Pipeline pipeline(checkpoint, plan, options, hooks.progress, start, search.own);
   QuantizeReport report = pipeline.run(calibration, partial, out);
+  drop_temporaries(partial);
   if (hooks.evaluate) hooks.evaluate(partial, report);
   Json written = report_json(report);
   written["job"] = job;

@@ -161,7 +161,7 @@ void Work::take_site(const Json& record) {
 // What the disk does not hold any more as the journal says is done again. The states between
 // blocks are those of whole blocks, so without a weight of an earlier one they are of no use.
 void Work::forget_damaged() {
-  const auto intact = [this](const auto& read) {
+  const auto intact = [](const auto& read) {
     try {
       read();
       return true;
@@ -176,10 +176,10 @@ void Work::forget_damaged() {
     for (const auto& [name, value] : digests_)
       if (name.starts_with(hidden_ + "/")) read(hidden_, name.substr(hidden_.size() + 1));
   });
-  for (const auto& [name, stored] : sites_) {
-    if (intact([&] { tensors(name); })) continue;
-    damaged.push_back(name);
-    states = states && stored.layer >= first_layer_;
+  for (const auto& site : sites_) {
+    if (intact([&] { tensors(site.first); })) continue;
+    damaged.push_back(site.first);
+    states = states && site.second.layer >= first_layer_;
   }
   for (const std::string& name : damaged) {
     std::erase_if(reports_, [&](const SiteReport& r) { return r.name == name; });
