@@ -86,13 +86,13 @@ def main():
     parser.add_argument("files", nargs="*", metavar="FILE")
     parser.add_argument("--kinds", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--megabytes", type=float, default=1e9, help="take the text's beginning only")
+    parser.add_argument("--megabytes", type=float, help="take the text's beginning only")
     args = parser.parse_intermixed_args()
     groups = {}
     with tempfile.TemporaryDirectory() as place:
         text_file = os.path.join(place, "text")
         with open(args.text, "rb") as source, open(text_file, "wb") as out:
-            out.write(source.read(int(args.megabytes * 1e6)))
+            out.write(source.read(int(args.megabytes * 1e6) if args.megabytes else -1))
         rows = [(file, file, file, lambda file=file: reference(file)) for file in args.files]
         for name, file, group, make in rows + (list(kinds(place)) if args.kinds else []):
             ours, theirs, ratio = paired(args.program, text_file, file, make(), args.rounds)
