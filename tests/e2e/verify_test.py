@@ -18,8 +18,8 @@ def quantized(directory, *options):
     return out
 
 
-def findings(where, code=0, **more):
-    report = run_json("verify", where, code=code, **more)
+def findings(where, *words, code=0, **more):
+    report = run_json("verify", where, *words, code=code, **more)
     assert report["errors"] == sum(f["severity"] == "error" for f in report["findings"])
     assert (report["errors"] > 0) == (code == 3)
     return {(f["severity"], f["check"]): f for f in report["findings"]}, report
@@ -34,9 +34,9 @@ def test_dense_model_is_clean(_):
 
 def test_what_quaver_writes_is_clean(directory):
     out = quantized(directory)
-    text, _ = run("verify", out)
+    text, _ = run("verify", out, "--inputs", MODEL)
     assert text == "0 errors, 0 warnings, 0 notes\n", text
-    _, report = findings(out)
+    _, report = findings(out, "--inputs", MODEL)
     assert all(row["ranks"] == [2, 4, 8] for row in report["tensor_parallel"]), report
     assert sum(row["count"] for row in report["tensor_parallel"]) == 36
 
@@ -47,7 +47,7 @@ def test_every_layout_that_quaver_writes(directory):
                            (("--format", "gptq_p", "--bits", "6", "--asym"), {("warning", "keys")}),
                            (("--rule", "fc2=skip", "--rule", "fc1=bits:8"), {("warning", "keys")})]:
         out = quantized(directory, *options)
-        found, _ = findings(out)
+        found, _ = findings(out, "--inputs", MODEL)
         assert {kind for kind in found if kind[1] != "parallel"} == kinds, (options, found)
         ids = run_json("generate", out, "Once upon a time", "--max-new-tokens", "4")["ids"]
         assert len(ids) == 4
@@ -66,6 +66,7 @@ def test_other_programs_files_run_packed(_):
 
 def test_broken_files_exit_with_3(directory):
     out = quantized(directory)
+    os.remove(os.path.join(out, "quaver-manifest.json"))  # which would notice every change
     weights = os.path.join(out, "model.safetensors")
     raw = raw_tensors(weights)
     scales = next(name for name in raw if name.endswith("fc1.scales"))
