@@ -35,6 +35,7 @@ struct QuantizeOptions {
   std::optional<std::uint64_t> seed;
   std::string format = "gptq";
   std::string shard_size = "5G";
+  std::string max_ram;
   std::string evaluate;
   std::string base_model;
   bool strict = false;
@@ -80,6 +81,11 @@ struct QuantizeOptions {
     field("seed", seed, "draw windows at random with this seed; default: the first ones");
     field("format", format, "layout of the packed weights: gptq, gptq_v2 or gptq_p");
     field("shard-size", shard_size, "largest weight file, e.g. 5G");
+    field(
+        "max-ram", max_ram,
+        "memory to stay within, e.g. 8G: what exceeds it waits in a file beside OUT; default: what "
+        "the machine has to spare",
+        "SIZE");
     field("evaluate", evaluate,
           "a text file: perplexity and texts of both models and the KL divergence between them go "
           "into the report; the whole MODEL must fit into memory",
@@ -119,11 +125,19 @@ struct MemorySample {
   std::int64_t bytes = 0;  // resident
 };
 
+struct QuantizeForecast {  // what a job was expected to take
+  double seconds = 0;      // from its start, --evaluate left out; 0: not known
+  std::int64_t peak_rss_bytes = 0;
+  std::int64_t disk_bytes = 0;  // of OUT, the reports left out
+};
+
 struct QuantizeReport {
   std::string out;
   double seconds = 0;
   std::int64_t peak_rss_bytes = 0;
-  double bits_per_weight = 0;  // of the quantized linears, scales and zeros included
+  std::int64_t disk_bytes = 0;  // of OUT, the reports left out
+  double bits_per_weight = 0;   // of the quantized linears, scales and zeros included
+  std::optional<QuantizeForecast> planned;
   std::vector<QuantizedModule> modules;
   std::vector<MemorySample> memory;              // in the course of this run
   std::optional<QuantizeEvaluation> evaluation;  // if asked for
@@ -137,8 +151,26 @@ struct QuantizeProgress {
   int done = 0, total = 0;  // modules
   double error = 0;
   double elapsed = 0;
-  double left = -1;  // estimated; negative: not known yet
+  double left = -1;                    // estimated; negative: not known yet
+  std::int64_t samples = 0, rows = 0;  // calibration windows, and rows that the module saw
+  double rows_per_second = 0;          // through the modules of this run; 0: not known yet
 };
+
+// What quantize would do and take.
+struct QuantizePlan {
+  std::vector<QuantizedModule> modules;  // how each would be stored; nothing that a run finds out
+  double bits_per_weight = 0;
+  std::int64_t samples = 0, rows = 0;  // calibration windows and tokens
+  QuantizeForecast expected;
+  std::int64_t least_ram_bytes = 0;     // the smallest --max-ram that would do
+  std::int64_t working_disk_bytes = 0;  // of OUT.partial at most, beside what OUT keeps
+};
+
+// Tells what quantize() would do, after some seconds of measurements; writes nothing but a scratch
+// file in the current directory, to time the disk. Throws what quantize() would throw before its
+// work.
+QuantizePlan plan_quantize(const std::string& model, const QuantizeOptions& options,
+                           const LoadOptions& load = {});
 
 // Quantizes the checkpoint directory `model` into the new directory `out` (built as OUT.partial,
 // verified, renamed). Throws Error. `progress` may be empty; it is called on the calling thread.

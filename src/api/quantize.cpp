@@ -152,17 +152,32 @@ void describe(const fs::path& model, const fs::path& made, const QuantizeOptions
 
 }  // namespace
 
+namespace {
+
+// In a file an unknown name is the file's fault, here the caller's.
+void check_format(const std::string& name) {
+  try {
+    find_format(name);
+  } catch (const Error& error) {
+    fail(Fault::bad_argument, error.what());
+  }
+}
+
+}  // namespace
+
+QuantizePlan plan_quantize(const std::string& model, const QuantizeOptions& options,
+                           const LoadOptions& load) {
+  check_device(load.device);
+  check_format(options.format);
+  return plan_checkpoint(model, options, search_of(load));
+}
+
 QuantizeReport quantize(const std::string& model, const std::string& out,
                         const QuantizeOptions& options,
                         const std::function<void(const QuantizeProgress&)>& progress,
                         const LoadOptions& load) {
   check_device(load.device);
-  try {
-    find_format(
-        options.format);  // in a file an unknown name is the file's fault, here the caller's
-  } catch (const Error& error) {
-    fail(Fault::bad_argument, error.what());
-  }
+  check_format(options.format);
   QuantizeHooks hooks{.progress = progress, .evaluate = {}, .describe = {}};
   if (!options.evaluate.empty())
     hooks.evaluate = [&](const fs::path& made, QuantizeReport& report) {

@@ -133,6 +133,27 @@ std::string card(const std::string& value, const std::string& label) {
   return text("<div><b>", html_escaped(value), "</b><span>", html_escaped(label), "</span></div>");
 }
 
+// What was expected at the start, and what it came to.
+std::string plan_and_fact(const QuantizeReport& r) {
+  const QuantizeForecast& planned = *r.planned;
+  std::string out = "<table><tr><th></th><th>planned</th><th>fact</th><th>of plan</th></tr>";
+  const auto line = [&](const char* what, const std::string& before, const std::string& after,
+                        double expected, double fact) {
+    out += text("<tr><td>", what, "</td><td>", before, "</td><td>", after, "</td><td>",
+                expected > 0 ? rounded(100 * fact / expected, 0) + " %" : "", "</td></tr>");
+  };
+  const auto bytes = [&](const char* what, std::int64_t expected, std::int64_t fact) {
+    const auto before = static_cast<double>(expected), after = static_cast<double>(fact);
+    line(what, bytes_in_words(before), bytes_in_words(after), before, after);
+  };
+  if (planned.seconds > 0)
+    line("time", seconds_in_words(planned.seconds), seconds_in_words(r.seconds), planned.seconds,
+         r.seconds);
+  bytes("memory", planned.peak_rss_bytes, r.peak_rss_bytes);
+  bytes("disk", planned.disk_bytes, r.disk_bytes);
+  return out + "</table>\n";
+}
+
 std::string cards(const Description& d) {
   const QuantizeReport& r = d.report;
   double worst = 0, sum = 0;
@@ -155,7 +176,7 @@ std::string cards(const Description& d) {
   out += card(short_number(worst), "worst relative error");
   out += card(seconds_in_words(r.seconds), "time");
   out += card(bytes_in_words(static_cast<double>(r.peak_rss_bytes)), "most memory");
-  return out + "</div>\n";
+  return out + "</div>\n" + (r.planned ? plan_and_fact(r) : "");
 }
 
 std::string quality(const QuantizeEvaluation& e) {

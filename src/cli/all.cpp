@@ -3,9 +3,9 @@
 namespace quaver::cli {
 
 std::span<const Command* const> commands() {
-  static constexpr const Command* table[] = {&quantize, &generate, &chat,       &eval,
-                                             &forward,  &tokenize, &detokenize, &inspect,
-                                             &verify,   &bench,    &doctor};
+  static constexpr const Command* table[] = {&quantize, &plan,    &generate, &chat,
+                                             &eval,     &forward, &tokenize, &detokenize,
+                                             &inspect,  &verify,  &bench,    &doctor};
   return table;
 }
 

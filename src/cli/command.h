@@ -21,8 +21,8 @@ struct Command {
 };
 
 // One per file; all.cpp holds the table.
-extern const Command quantize, generate, chat, eval, forward, tokenize, detokenize, inspect, verify,
-    bench, doctor;
+extern const Command quantize, plan, generate, chat, eval, forward, tokenize, detokenize, inspect,
+    verify, bench, doctor;
 std::span<const Command* const> commands();
 
 // The options that every command has.

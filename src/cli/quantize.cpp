@@ -1,6 +1,7 @@
 #include "quaver/quantize.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "api/report.h"
@@ -63,7 +64,12 @@ std::string summary(const QuantizeReport& report) {
     if (!m.fallback.empty()) out += text("fallback: ", m.name, ": ", m.fallback, "\n");
   out += text("\n", report.modules.size(), " modules, ", fixed(report.bits_per_weight, 3),
               " bits a weight, ", time_in_words(report.seconds), ", at most ",
-              in_words(report.peak_rss_bytes), " of memory\n");
+              in_words(report.peak_rss_bytes), " of memory, ", in_words(report.disk_bytes),
+              " on disk\n");
+  if (const auto& planned = report.planned)
+    out += text("planned: ", planned->seconds > 0 ? time_in_words(planned->seconds) + ", " : "",
+                in_words(planned->peak_rss_bytes), " of memory, ", in_words(planned->disk_bytes),
+                " on disk\n");
   out +=
       text("written and verified: ", report.out, "\nreport: ", report.out, "/quaver-report.json\n");
   return out;
@@ -86,8 +92,12 @@ int run_quantize(const Command& self, std::span<const std::string> arguments) {
       Json event{{"event", p.stage}, {"done", p.done}, {"total", p.total}};
       if (!p.module.empty()) event["module"] = p.module, event["error"] = p.error;
       if (p.left >= 0) event["left"] = p.left;
+      if (p.samples > 0) event["samples"] = p.samples;
+      if (!p.module.empty() && p.rows > 0) event["rows"] = p.rows;
+      if (p.rows_per_second > 0) event["rows_per_second"] = p.rows_per_second;
       std::string what = p.stage;
       if (!p.module.empty()) what += "  " + p.module + "  error " + fixed(p.error, 5);
+      if (p.rows_per_second > 0) what += text("  ", std::llround(p.rows_per_second), " rows/s");
       progress.step(what, p.done, p.total, p.left, std::move(event));
       stop_if_interrupted();
     };

@@ -1,17 +1,29 @@
 #include "core/host_memory.h"
 
-#if defined(__linux__)
 #include <sys/mman.h>
-#endif
 
+#include <cstdint>
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <utility>
 
 #include "core/error.h"
 
 namespace quaver {
 namespace {
+
+constexpr std::size_t page = 4096;
+constexpr std::size_t huge_page = std::size_t{2} << 20;
+
+std::size_t in_pages(std::size_t size) { return (size + page - 1) / page * page; }
+
+void give_back(void* p, std::size_t size) {
+  if (size < least_paged_buffer)
+    std::free(p);
+  else
+    munmap(p, in_pages(size));
+}
 
 class Cache {
  public:
@@ -33,7 +45,7 @@ class Cache {
         return;
       }
     }
-    std::free(p);
+    give_back(p, bytes);
   }
   void limit(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
@@ -49,7 +61,7 @@ class Cache {
   void shrink(std::size_t bytes) {
     while (kept_ > bytes) {
       const auto last = std::prev(free_.end());
-      std::free(last->second);
+      give_back(last->second, last->first);
       kept_ -= last->first;
       free_.erase(last);
     }
@@ -73,17 +85,28 @@ std::size_t size_class(std::size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
-// Large buffers ask for huge pages: fewer faults, and fewer misses of the address cache.
-void* fresh(std::size_t size) {
-  constexpr std::size_t huge_page = std::size_t{2} << 20;
-  if (size < 2 * huge_page) return std::aligned_alloc(64, size);
-  const std::size_t whole = (size + huge_page - 1) / huge_page * huge_page;
-  void* p = std::aligned_alloc(huge_page, whole);
-#if defined(__linux__)
-  if (p) madvise(p, whole, MADV_HUGEPAGE);  // only a wish
-#endif
-  return p;
+// Pages straight from the system, so that freeing returns them. Large buffers ask for huge pages:
+// fewer faults, and fewer misses of the address cache.
+void* fresh_pages(std::size_t size) {
+  const std::size_t whole = in_pages(size), spare = size < huge_page ? 0 : huge_page;
+  void* const p =
+      mmap(nullptr, whole + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return nullptr;
+  if (spare == 0) return p;
+  char* const begin = static_cast<char*>(p);
+  const std::size_t skip =
+      (huge_page - reinterpret_cast<std::uintptr_t>(p) % huge_page) % huge_page;
+  if (skip > 0) munmap(begin, skip);
+  if (spare > skip) munmap(begin + skip + whole, spare - skip);
+  madvise(begin + skip, whole, MADV_HUGEPAGE);  // only a wish
+  return begin + skip;
 }
+
+void* fresh(std::size_t size) {
+  return size < least_paged_buffer ? std::aligned_alloc(64, size) : fresh_pages(size);
+}
+
+thread_local std::shared_ptr<BufferOwner> owner_of_thread;
 
 }  // namespace
 
@@ -97,7 +120,16 @@ std::shared_ptr<void> host_buffer(std::size_t bytes) {
     p = fresh(size);
   }
   if (!p) fail(Fault::resource, "[memory] cannot allocate ", size, " bytes");
-  return {p, [size](void* q) { cache().give(q, size); }};
+  if (!owner_of_thread) return {p, [size](void* q) { cache().give(q, size); }};
+  owner_of_thread->taken(p, size);
+  return {p, [size, owner = owner_of_thread](void* q) {
+            owner->freed(q);
+            cache().give(q, size);
+          }};
+}
+
+std::shared_ptr<BufferOwner> set_buffer_owner(std::shared_ptr<BufferOwner> owner) {
+  return std::exchange(owner_of_thread, std::move(owner));
 }
 
 void set_host_buffer_cache(std::size_t bytes) { cache().limit(bytes); }

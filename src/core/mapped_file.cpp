@@ -5,10 +5,26 @@
 
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <mutex>
 
 #include "core/error.h"
 
 namespace quaver {
+namespace {
+
+// Of all files that are mapped now. Never destroyed: tensors in static storage may show a file.
+struct Mappings {
+  std::mutex mutex;
+  std::map<void*, std::size_t> sizes;
+};
+
+Mappings& mappings() {
+  static Mappings* const the = new Mappings;
+  return *the;
+}
+
+}  // namespace
 
 std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& path) {
   const std::shared_ptr<MappedFile> mapped(new MappedFile);
@@ -20,13 +36,24 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
   if (data == MAP_FAILED)
     fail(errno == ENOMEM ? Fault::resource : Fault::io, path.string(), ": cannot map ", size,
          " bytes: ", std::strerror(errno));
+  const std::lock_guard lock(mappings().mutex);
+  mappings().sizes.emplace(data, size);
   mapped->data_ = static_cast<const std::byte*>(data);
   mapped->size_ = size;
   return mapped;
 }
 
 MappedFile::~MappedFile() {
-  if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (!data_) return;
+  void* const data = const_cast<std::byte*>(data_);
+  const std::lock_guard lock(mappings().mutex);
+  mappings().sizes.erase(data);
+  ::munmap(data, size_);
+}
+
+void drop_mapped_pages() {
+  const std::lock_guard lock(mappings().mutex);
+  for (const auto& [data, size] : mappings().sizes) ::madvise(data, size, MADV_DONTNEED);
 }
 
 void MappedFile::check_size() const {

@@ -36,4 +36,8 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+// Takes the pages of all mapped files out of this process's memory: they count there until then.
+// Reading them again costs a fault each; the system keeps their bytes as long as it has room.
+void drop_mapped_pages();
+
 }  // namespace quaver

@@ -111,4 +111,14 @@ std::vector<std::string> copy_side_files(const fs::path& from, const fs::path& t
   return copied;
 }
 
+std::uint64_t side_file_bytes(const fs::path& from) {
+  std::uint64_t total = 0;
+  for (const std::string& name : names_in(from)) {
+    std::error_code error;
+    if (!is_side_file(name) || !fs::is_regular_file(from / name, error)) continue;
+    if (const auto bytes = fs::file_size(from / name, error); !error) total += bytes;
+  }
+  return total;
+}
+
 }  // namespace quaver

@@ -28,4 +28,7 @@ bool is_side_file(const std::string& name);
 std::vector<std::string> copy_side_files(const std::filesystem::path& from,
                                          const std::filesystem::path& to);
 
+// Bytes of the files that copy_side_files copies, to a first view.
+std::uint64_t side_file_bytes(const std::filesystem::path& from);
+
 }  // namespace quaver

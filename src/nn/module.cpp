@@ -46,4 +46,31 @@ Tensor Norm::operator()(const Tensor& x) const {
   return x;
 }
 
+namespace {
+
+// Lists what a block is made of, in the order of its visit.
+class PartsLister final : public Visitor {
+ public:
+  void parameter(const std::string&, Tensor& t, const Shape&) override { tensors.push_back(&t); }
+  void linear(const std::string&, Linear& l) override { linears.push_back(&l); }
+  std::vector<Tensor*> tensors;
+  std::vector<Linear*> linears;
+};
+
+}  // namespace
+
+void share_parameters(Block& from, Block& to) {
+  PartsLister given, taken;
+  from.visit(given);
+  to.visit(taken);
+  ensure(
+      given.tensors.size() == taken.tensors.size() && given.linears.size() == taken.linears.size(),
+      "[block] parameters of another kind of block");
+  for (std::size_t i = 0; i < given.tensors.size(); ++i) *taken.tensors[i] = *given.tensors[i];
+  for (std::size_t i = 0; i < given.linears.size(); ++i) {
+    taken.linears[i]->weight = given.linears[i]->weight;
+    taken.linears[i]->bias = given.linears[i]->bias;
+  }
+}
+
 }  // namespace quaver

@@ -117,6 +117,10 @@ class Block {
   virtual Tensor forward(const Tensor& x, Step& step) = 0;  // x f32 [rows, hidden]
 };
 
+// Gives `to` the parameters of `from`, a block of the same shape. They share their memory until one
+// of them gets others.
+void share_parameters(Block& from, Block& to);
+
 // What stands before the first block and after the last one.
 class Ends {
  public:

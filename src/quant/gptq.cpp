@@ -47,7 +47,8 @@ class RowChunk {
         u_(static_cast<std::size_t>(block * block)),
         codes(static_cast<std::size_t>(walk.cols * lanes_)),
         scales(static_cast<std::size_t>(walk.groups * lanes_)),
-        zeros(scales.size()) {
+        zeros(scales.size()),
+        losses(static_cast<std::size_t>(lanes_)) {
     for (std::int64_t k = 0; k < walk.cols; ++k)
       for (std::int64_t r = 0; r < rows; ++r)
         column(k)[r] = w[r * walk.cols + walk.order[static_cast<std::size_t>(k)]];
@@ -104,6 +105,7 @@ class RowChunk {
  public:
   std::vector<std::uint8_t> codes;   // [cols][lanes]
   std::vector<float> scales, zeros;  // [groups][lanes], in the order of the walk
+  std::vector<double> losses;        // of each row, under the damped Hessian
 
  private:
   float* column(std::int64_t k) { return w_.data() + k * lanes_; }
@@ -192,6 +194,9 @@ class RowChunk {
       code[r] = static_cast<std::uint8_t>(level + zero[r]);
       e[r] = (w[r] - level * scale[r]) * step;
     }
+    // With H = (U^T U)^-1, a row's (w - q) H (w - q)^T is the sum of these squares.
+    for (std::int64_t r = 0; r < lanes_; ++r)
+      losses[static_cast<std::size_t>(r)] += double{e[r]} * e[r];
   }
 };
 
@@ -203,6 +208,11 @@ std::vector<std::int64_t> group_places(std::span<const std::int32_t> order, std:
   for (std::size_t k = 0; k < order.size(); k += static_cast<std::size_t>(size))
     place.push_back(runs ? static_cast<std::int64_t>(k) / size : order[k] / size);
   return place;
+}
+
+// Enough chunks for many threads, wide enough for long vectors. Rows do not depend on each other.
+std::int64_t row_grain(std::int64_t rows) {
+  return std::clamp<std::int64_t>(rows / 16 / 16 * 16, 32, 512);
 }
 
 }  // namespace
@@ -236,7 +246,7 @@ std::vector<std::int32_t> column_order(const Tensor& hessian, const Scheme& sche
 }
 
 Quantized gptq_quantize(const Tensor& w, const Scheme& scheme, const Format& format,
-                        const GptqInputs& inputs, const GptqSettings& settings) {
+                        const GptqInputs& inputs, const GptqSettings& settings, double* loss) {
   const std::vector<std::int32_t>& order = inputs.order;
   const std::int64_t rows = w.dim(0), cols = w.dim(1), groups = group_count(scheme, cols);
   const std::int64_t size = scheme.group_size == -1 ? cols : scheme.group_size;
@@ -277,11 +287,11 @@ Quantized gptq_quantize(const Tensor& w, const Scheme& scheme, const Format& for
   std::uint8_t* codes = q.codes.data<std::uint8_t>().data();
   float* scales = q.scales.data<float>().data();
   float* zeros = q.zeros.data<float>().data();
-  // Enough chunks for many threads, wide enough for long vectors. Rows do not depend on each other.
-  const std::int64_t grain = std::clamp<std::int64_t>(rows / 16 / 16 * 16, 32, 512);
-  parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end) {
+  std::vector<double> losses(static_cast<std::size_t>(rows));
+  parallel_for(rows, row_grain(rows), [&](std::int64_t begin, std::int64_t end) {
     RowChunk chunk(walk, values + begin * cols, end - begin);
     chunk.run();
+    std::copy_n(chunk.losses.begin(), end - begin, losses.begin() + begin);
     for (std::int64_t k = 0; k < cols; ++k)
       for (std::int64_t r = begin; r < end; ++r)
         codes[r * cols + result_order[static_cast<std::size_t>(k)]] =
@@ -294,6 +304,7 @@ Quantized gptq_quantize(const Tensor& w, const Scheme& scheme, const Format& for
         zeros[to] = chunk.zeros[from];
       }
   });
+  if (loss) *loss = std::accumulate(losses.begin(), losses.end(), 0.0);
   return q;
 }
 
@@ -362,6 +373,18 @@ class Gptq final : public BlockPass {
 
   bool wants_exact_stream() const override { return settings_.stream_target > 0; }
 
+  // The factor and its inverse, later the factor, the damped Hessian and a Gram matrix; the shifted
+  // target while it is made, or codes and what they stand for; what each thread walks along.
+  std::uint64_t workspace(std::int64_t outputs, std::int64_t inputs) const override {
+    const auto n = static_cast<std::uint64_t>(inputs), m = static_cast<std::uint64_t>(outputs);
+    const std::uint64_t squares = 2 + (settings_.coordinate_descent > 0 ? 1 : 0);
+    const std::uint64_t rows = settings_.stream_target > 0 ? 3 * sizeof(float) : 7;
+    const auto lanes = static_cast<std::uint64_t>(row_grain(outputs) + lane_count);
+    const std::uint64_t walked = settings_.coordinate_descent > 0 ? 4 * sizeof(float) : 7;
+    return squares * n * n * sizeof(float) + rows * m * n +
+           walked * lanes * n * static_cast<std::uint64_t>(thread_count());
+  }
+
   void run(BlockJob& job) override {
     // Sites whose columns go in the same order share the factor.
     std::map<std::vector<std::int32_t>, GptqInputs> known;
@@ -385,10 +408,11 @@ class Gptq final : public BlockPass {
     const InverseFactor& factor = inputs.factor;
     const bool works = factor.failure.empty();
     Tensor w = dequantized(site.linear->weight);
-    const double whole = works ? weighted_square(job.hessian, w) : 0;
+    const double whole = works ? energy(job.hessian, w) : 0;
     if (settings_.as_autogptq) w = without_dead_columns(job.hessian, w);
     if (works && job.cross) w = shifted_target(w, job.cross, inputs, settings_.stream_target);
-    Quantized q = works ? gptq_quantize(w, site.scheme, *job.format, inputs, settings_)
+    double loss = 0;
+    Quantized q = works ? gptq_quantize(w, site.scheme, *job.format, inputs, settings_, &loss)
                         : round_to_nearest(w, site.scheme, *job.format);
     if (settings_.as_autogptq && job.format->snap) job.format->snap(q);
     site.linear->weight = job.format->pack(q);
@@ -408,8 +432,44 @@ class Gptq final : public BlockPass {
       return report;
     }
     for (std::size_t i = 0; i < before.size(); ++i) difference[i] -= before[i];
-    report.error = whole > 0 ? weighted_square(job.hessian, lost) / whole : 0;
+    // Codes that changed after the walk have another loss than it counted.
+    const double square = settings_.coordinate_descent > 0 || settings_.as_autogptq
+                              ? weighted_square(job.hessian, lost)
+                              : loss - damped_share(job.hessian, inputs, lost);
+    report.error = whole > 0 ? std::max(0.0, square) / whole : 0;
     return report;
+  }
+
+  // What the damping adds to a loss: the sum of (damped H - H)_kk times column k's squares.
+  static double damped_share(const Tensor& hessian, const GptqInputs& inputs, const Tensor& lost) {
+    const std::int64_t rows = lost.dim(0), n = lost.dim(1);
+    const float *h = hessian.data<float>().data(), *d = lost.data<float>().data();
+    std::vector<double> added(static_cast<std::size_t>(n)), sums(static_cast<std::size_t>(rows));
+    for (std::int64_t k = 0; k < n; ++k) {
+      const std::int64_t column = inputs.order[static_cast<std::size_t>(k)];
+      added[static_cast<std::size_t>(column)] =
+          double{inputs.factor.diagonal[static_cast<std::size_t>(k)]} - h[column * (n + 1)];
+    }
+    parallel_for(rows, 16, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r)
+        for (std::int64_t c = 0; c < n; ++c)
+          sums[static_cast<std::size_t>(r)] +=
+              added[static_cast<std::size_t>(c)] * d[r * n + c] * d[r * n + c];
+    });
+    return std::accumulate(sums.begin(), sums.end(), 0.0);
+  }
+
+  // Trace of w h w^T, from some of many rows: it only scales the error that is reported, and all of
+  // them would take as long as quantizing.
+  static double energy(const Tensor& hessian, const Tensor& w) {
+    constexpr std::int64_t most = 512;
+    const std::int64_t rows = w.dim(0), n = w.dim(1), step = (rows + most - 1) / most;
+    if (step == 1) return weighted_square(hessian, w);
+    const std::int64_t count = (rows + step - 1) / step;
+    Tensor some = Tensor::raw({count, n});
+    for (std::int64_t r = 0; r < count; ++r)
+      std::copy_n(w.data<float>().data() + r * step * n, n, some.data<float>().data() + r * n);
+    return weighted_square(hessian, some) * static_cast<double>(rows) / static_cast<double>(count);
   }
 
   // AutoGPTQ's H is 2 / sequences * sum of x x^T, and a dead column's diagonal becomes 1.

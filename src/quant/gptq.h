@@ -36,9 +36,11 @@ GptqInputs gptq_inputs(const Tensor& hessian, const Scheme& scheme, const GptqSe
 std::vector<std::int32_t> column_order(const Tensor& hessian, const Scheme& scheme,
                                        const GptqSettings& settings);
 
-// Quantizes w f32 [rows, cols], given inputs whose factor did not fail.
+// Quantizes w f32 [rows, cols], given inputs whose factor did not fail. `loss` gets the sum over
+// rows of (w - q) H (w - q)^T for the damped H, as it is before coordinate descent.
 Quantized gptq_quantize(const Tensor& w, const Scheme& scheme, const Format& format,
-                        const GptqInputs& inputs, const GptqSettings& settings);
+                        const GptqInputs& inputs, const GptqSettings& settings,
+                        double* loss = nullptr);
 
 // w + share * (w* - w), where w* is the weight that, on the quantized stream's inputs x_q, best
 // gives what w gives on the exact stream's x_f: with `cross` f32 [n, n] the mean of (x_f - x_q)

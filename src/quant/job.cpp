@@ -98,7 +98,7 @@ Json describe_job(const Checkpoint& checkpoint, std::uint64_t weights,
   Json chosen = to_json(options_of(copy));
   // These change where and whether, not what.
   for (const char* key :
-       {"overwrite", "strict", "calibration", "text_field", "evaluate", "base_model"})
+       {"overwrite", "strict", "calibration", "text_field", "max_ram", "evaluate", "base_model"})
     chosen.erase(key);
   std::string tensors;
   for (const TensorInfo& t : checkpoint.source->tensors())

@@ -55,6 +55,12 @@ class BlockPass {
   virtual ~BlockPass() = default;
   // Replaces every site's weight by a Packed one of job.format, and calls job.done for each.
   virtual void run(BlockJob& job) = 0;
+  // Bytes that run() takes at most for a linear beside the job's statistics and the weights, for
+  // planning.
+  virtual std::uint64_t workspace(std::int64_t outputs, std::int64_t inputs) const {
+    return 2 * sizeof(float) * static_cast<std::uint64_t>(outputs) *
+           static_cast<std::uint64_t>(inputs);
+  }
   // Whether the model as it was shall run beside the quantized one, for job.cross.
   virtual bool wants_exact_stream() const { return false; }
 };

@@ -2,21 +2,21 @@
 // checkpoint goes along byte for byte.
 #include "quant/pipeline.h"
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cinttypes>
-#include <cstdio>
 #include <cstring>
 
 #include "core/file.h"
 #include "core/host_memory.h"
 #include "core/log.h"
+#include "core/mapped_file.h"
+#include "core/process_memory.h"
 #include "io/dialect.h"
 #include "io/hf_directory.h"
 #include "io/shard_writer.h"
+#include "quant/forecast.h"
 #include "quant/job.h"
 #include "quant/staged.h"
 #include "quant/work.h"
@@ -27,27 +27,32 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr std::int64_t rows_per_chunk = 2048;  // rows of one forward
-constexpr std::int64_t most_chunks = 64;       // each has a thread
+constexpr std::int64_t rows_per_chunk = 2048;  // rows of one forward, at least
+constexpr std::int64_t most_chunks = 256;      // each has a thread, or two
 
-std::int64_t peak_resident() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return std::int64_t{usage.ru_maxrss} * 1024;
-}
-
-// Bytes of this process in memory now; 0 where the system does not tell.
-std::int64_t resident() {
-  std::int64_t total = 0, pages = 0;
-  std::FILE* file = std::fopen("/proc/self/statm", "re");
-  if (!file) return 0;
-  const int found = std::fscanf(file, "%" SCNd64 " %" SCNd64, &total, &pages);
-  std::fclose(file);
-  return found == 2 ? pages * sysconf(_SC_PAGESIZE) : 0;
+// Of the files in OUT.partial that belong to the output.
+std::int64_t output_bytes(const fs::path& partial) {
+  std::uintmax_t total = 0;
+  for (const std::string& name : names_in(partial)) {
+    std::error_code error;
+    if (is_working_name(name) || !fs::is_regular_file(partial / name, error)) continue;
+    if (const auto bytes = fs::file_size(partial / name, error); !error) total += bytes;
+  }
+  return static_cast<std::int64_t>(total);
 }
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::int64_t tokens_of(const Calibration& calibration) {
+  std::int64_t total = 0;
+  for (const auto& window : calibration.windows) total += static_cast<std::int64_t>(window.size());
+  return total;
+}
+
+std::int64_t rows_of_chunk(std::int64_t tokens) {
+  return std::max(rows_per_chunk, tokens / most_chunks + 1);
 }
 
 // Finds the linears of a loaded block by name.
@@ -58,15 +63,36 @@ class LinearFinder final : public Visitor {
   std::map<std::string, Linear*> linears;
 };
 
+// How a job stays within its memory.
+struct MemoryLimit {
+  std::uint64_t spare = 0;  // beyond what the job needs in any case
+  std::uint64_t kept = 0;   // of it for buffers between two uses; the rest is for what chunks hold
+  bool spills = false;      // that is less than they would hold
+};
+
+MemoryLimit memory_limit(const QuantizeOptions& options, const MemoryNeeds& needs) {
+  constexpr double share = 0.9;  // of the machine's memory that is free
+  const std::uint64_t free = available_bytes() + needs.base;
+  std::uint64_t limit = static_cast<std::uint64_t>(share * static_cast<double>(free));
+  if (!options.max_ram.empty()) {
+    limit = parse_size("--max-ram", options.max_ram);
+    if (needs.least() > limit)
+      fail(Fault::resource, "--max-ram ", options.max_ram, ": this job needs at least ",
+           (needs.least() + 999'999) / 1'000'000, "M of memory",
+           needs.evaluation > needs.block + needs.working
+               ? ", most of it for --evaluate, which loads MODEL whole"
+               : "");
+  }
+  const std::uint64_t spare = limit > needs.least() ? limit - needs.least() : 0;
+  const bool spills = needs.peak() > limit;
+  return {spare, std::min(spare / 8, needs.running), spills};
+}
+
 // Every block needs buffers of the same sizes: kept for the next one while a job runs, since asking
 // the system for fresh pages took a fifth of its time.
 class KeptBuffers {
  public:
-  KeptBuffers() {
-    const auto memory = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) *
-                        static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-    set_host_buffer_cache(std::min(std::size_t{8} << 30, memory / 4));
-  }
+  explicit KeptBuffers(std::uint64_t bytes) { set_host_buffer_cache(bytes); }
   ~KeptBuffers() { set_host_buffer_cache(default_host_buffer_cache); }
 };
 
@@ -91,8 +117,11 @@ class Pipeline {
   }
 
   QuantizeReport run(const Calibration& calibration, const fs::path& partial,
-                     const std::string& out) {
+                     const std::string& out, const MemoryLimit& limit) {
     Work work(partial);
+    if (limit.spills) pool_.emplace(partial / "work", limit.spare - limit.kept);
+    kept_ = limit.kept;
+    samples_ = static_cast<std::int64_t>(calibration.windows.size());
     take_up(work);
     if (plan_.needs.hessian) begin_hidden(calibration, work);
     loop_start_ = Clock::now();
@@ -108,12 +137,13 @@ class Pipeline {
     writer.finish();
     write_config(partial);
     copy_side_files(checkpoint_.directory, partial);
+    report_.disk_bytes = output_bytes(partial);
     tell("verify");
     verify(partial);
     report_.out = out;
     report_.bits_per_weight = stored_bits_ / weights_;
     report_.seconds = seconds_since(start_);
-    report_.peak_rss_bytes = peak_resident();
+    report_.peak_rss_bytes = static_cast<std::int64_t>(peak_resident_bytes());
     return report_;
   }
 
@@ -124,7 +154,7 @@ class Pipeline {
   }
 
   void tell(const char* stage, const SiteReport* site = nullptr) {
-    report_.memory.push_back({seconds_since(start_), resident()});
+    report_.memory.push_back({seconds_since(start_), static_cast<std::int64_t>(resident_bytes())});
     if (!progress_) return;
     QuantizeProgress p{.stage = stage,
                        .module = site ? site->name : "",
@@ -132,6 +162,11 @@ class Pipeline {
                        .total = static_cast<int>(plan_.sites.size()),
                        .error = site ? site->error : 0,
                        .elapsed = seconds_since(start_)};
+    p.samples = samples_;
+    p.rows = site ? site->rows : 0;
+    rows_done_ += p.rows;
+    if (const double loop = seconds_since(loop_start_); rows_done_ > 0 && loop > 0)
+      p.rows_per_second = static_cast<double>(rows_done_) / loop;
     // Learned from what this run has done.
     if (const double fresh = cost_done_ - cost_known_; fresh > 0)
       p.left = seconds_since(loop_start_) * (cost_total_ - cost_done_) / fresh;
@@ -142,18 +177,18 @@ class Pipeline {
     tell("calibration");
     const auto ends = checkpoint_.arch->ends(checkpoint_.model);
     load(checkpoint_, *ends);
-    std::int64_t total = 0;
-    for (const auto& window : calibration.windows)
-      total += static_cast<std::int64_t>(window.size());
-    const std::int64_t rows = std::max(rows_per_chunk, total / most_chunks + 1);
+    const std::int64_t rows = rows_of_chunk(tokens_of(calibration));
     std::vector<std::int32_t> ids;
     CalibrationChunk chunk;
     const auto finish = [&] {
       if (ids.empty()) return;
+      if (pool_) chunk.memory = pool_->make();
+      const SpillSet::Scope scope(chunk.memory);
       Step step = step_of(chunk.rows, 0);
       chunk.hidden =
           ends->embed(Tensor::of<std::int32_t>(ids, {static_cast<std::int64_t>(ids.size())}), step);
       if (exact_stream_) chunk.exact = chunk.hidden;
+      chunk.leave();
       chunks_.push_back(std::move(chunk));
       chunk = {};
       ids.clear();
@@ -170,6 +205,7 @@ class Pipeline {
   void take_up(const Work& work) {
     for (const SiteReport& site : work.reports()) note(site);
     cost_known_ = cost_done_;
+    rows_done_ = 0;
     if (work.first_layer() > 0)
       groups_ = work.remark().get<std::vector<std::vector<std::string>>>();
     for (const auto& group : groups_) endings_.insert(group.begin(), group.end());
@@ -182,6 +218,8 @@ class Pipeline {
   void begin_hidden(const Calibration& calibration, const Work& work) {
     if (work.first_layer() >= checkpoint_.model.layers) return;
     embed(calibration);
+    set_host_buffer_cache(0);  // no block needs buffers of the embedding's size
+    set_host_buffer_cache(kept_);
     if (work.first_layer() > 0) work.restore(chunks_);
   }
 
@@ -195,9 +233,10 @@ class Pipeline {
     LinearFinder exact_finder;
     if (exact_stream_) {
       exact = checkpoint_.arch->block(checkpoint_.model, layer);
-      load(checkpoint_, name, *exact);
+      share_parameters(*block, *exact);
       exact_finder(name, *exact);
     }
+    drop_mapped_pages();
     StagedJob job{.block = block.get(),
                   .layer = layer,
                   .format = plan_.format,
@@ -278,6 +317,7 @@ class Pipeline {
   void write(const std::string& site, const Work& work, TensorSink& sink) {
     for (const auto& [name, tensor] : work.tensors(site)) {
       sink.write(name, tensor);
+      read_pages(tensor.bytes());
       digests_[name] = work.digest_of(name);
       if (!name.ends_with(".g_idx")) stored_bits_ += 8.0 * static_cast<double>(tensor.bytes());
     }
@@ -285,9 +325,20 @@ class Pipeline {
   }
 
   void copy(const std::string& name, TensorSink& sink) {
-    sink.write(name, checkpoint_.source->read(name));
+    const Tensor tensor = checkpoint_.source->read(name);
+    sink.write(name, tensor);
+    read_pages(tensor.bytes());
     written_.insert(name);
     copied_.push_back(name);
+  }
+
+  // Pages of mapped files are dropped when there are some.
+  void read_pages(std::size_t bytes) {
+    constexpr std::size_t most = std::size_t{64} << 20;
+    pages_read_ += bytes;
+    if (pages_read_ < most) return;
+    pages_read_ = 0;
+    drop_mapped_pages();
   }
 
   void write_config(const fs::path& partial) const {
@@ -315,7 +366,7 @@ class Pipeline {
   }
 
   // Reads the output as any reader would, and compares it with what was meant.
-  void verify(const fs::path& partial) const {
+  void verify(const fs::path& partial) {
     // By the copy of the arch file, if there is one.
     const Checkpoint made = open_model(partial, {.own = own_archs_});
     for (const auto& [name, wanted] : digests_) {
@@ -324,12 +375,20 @@ class Pipeline {
         fail(Fault::io, partial.string(), ": tensor '", name,
              "' reads back different from what "
              "was written");
+      read_pages(t.bytes());
     }
     for (const std::string& name : copied_) {
       const Tensor a = checkpoint_.source->read(name), b = made.source->read(name);
-      if (a.dtype() != b.dtype() || a.shape() != b.shape() ||
-          std::memcmp(a.host(), b.host(), a.bytes()) != 0)
+      bool same = a.dtype() == b.dtype() && a.shape() == b.shape();
+      std::size_t at = 0;
+      if (same)
+        for_slices(a, [&](const Tensor& slice) {
+          same = same && std::memcmp(slice.host(), b.host() + at, slice.bytes()) == 0;
+          at += slice.bytes();
+        });
+      if (!same)
         fail(Fault::io, partial.string(), ": tensor '", name, "' differs from the source's");
+      read_pages(2 * a.bytes());
     }
   }
 
@@ -342,42 +401,123 @@ class Pipeline {
   std::map<const Method*, std::unique_ptr<BlockPass>> passes_;
   std::map<std::string, const Method*> methods_;  // by site
   bool exact_stream_ = false;
+  std::optional<SpillPool> pool_;  // none: everything stays in memory
   std::vector<CalibrationChunk> chunks_;
   QuantizeReport report_;
   std::set<std::string> written_, endings_;
   std::vector<std::string> copied_;
   std::vector<std::vector<std::string>> groups_;
   std::map<std::string, std::uint64_t> digests_;
+  std::size_t pages_read_ = 0, kept_ = 0;
+  std::int64_t samples_ = 0, rows_done_ = 0;
   double cost_done_ = 0, cost_known_ = 0, cost_total_ = 0, stored_bits_ = 0, weights_ = 0;
   Clock::time_point loop_start_;
 };
 
+void check_place(const std::string& model, const fs::path& target, const std::string& out) {
+  std::error_code ignored;
+  const fs::path source = fs::weakly_canonical(model, ignored);
+  const fs::path goal = fs::weakly_canonical(target, ignored);
+  const auto [end, unused] = std::mismatch(goal.begin(), goal.end(), source.begin(), source.end());
+  ensure(end != goal.end(), "OUT is the model's own directory, or one around it: ", out);
+}
+
+// What must be known before any work.
+struct Prepared {
+  std::uint64_t weights = 0;  // digest
+  Calibration calibration;
+  double seconds_to_read = 0;
+
+  ForecastInputs forecast_inputs(const QuantizeOptions& options, const fs::path& scratch,
+                                 double measuring) const {
+    ForecastInputs inputs{.rows = tokens_of(calibration),
+                          .true_sequential = options.true_sequential,
+                          .evaluate = !options.evaluate.empty(),
+                          .seconds_to_read = seconds_to_read,
+                          .scratch = scratch,
+                          .measuring = measuring};
+    for (const auto& window : calibration.windows)
+      inputs.window = std::max(inputs.window, static_cast<std::int64_t>(window.size()));
+    inputs.chunk_rows = std::min(rows_of_chunk(inputs.rows) + inputs.window - 1, inputs.rows);
+    return inputs;
+  }
+};
+
+Prepared prepare(const Checkpoint& checkpoint, const Plan& plan, const QuantizeOptions& options) {
+  Prepared p;
+  const auto start = Clock::now();
+  p.weights = checked_weights(checkpoint);
+  p.seconds_to_read = seconds_since(start);
+  if (plan.needs.hessian)
+    p.calibration = read_calibration(options, checkpoint.directory, checkpoint.model);
+  return p;
+}
+
+// `elapsed` is what went by before it was made.
+QuantizeForecast in_short(const Forecast& f, const MemoryLimit& limit, double elapsed) {
+  const std::uint64_t waiting = limit.spare - limit.kept;
+  const std::uint64_t memory = limit.spills ? f.memory.least() + waiting : f.memory.peak();
+  return {.seconds = elapsed + (limit.spills ? f.seconds_with(waiting) : f.seconds),
+          .peak_rss_bytes = static_cast<std::int64_t>(memory),
+          .disk_bytes = static_cast<std::int64_t>(f.disk)};
+}
+
 }  // namespace
+
+QuantizePlan plan_checkpoint(const std::string& model, const QuantizeOptions& options,
+                             const ArchSearch& search) {
+  constexpr double measuring = 8;
+  const auto start = Clock::now();
+  const Checkpoint checkpoint = open_model(model, search);
+  const Plan plan = make_plan(checkpoint, options);
+  const Prepared prepared = prepare(checkpoint, plan, options);
+  const double elapsed = seconds_since(start);
+  const Forecast f =
+      forecast(checkpoint, plan, prepared.forecast_inputs(options, fs::current_path(), measuring));
+  set_host_buffer_cache(default_host_buffer_cache);
+  QuantizePlan told{.bits_per_weight = f.bits_per_weight,
+                    .samples = static_cast<std::int64_t>(prepared.calibration.windows.size()),
+                    .rows = tokens_of(prepared.calibration),
+                    .expected = in_short(f, memory_limit(options, f.memory), elapsed),
+                    .least_ram_bytes = static_cast<std::int64_t>(f.memory.least()),
+                    .working_disk_bytes = static_cast<std::int64_t>(f.disk_working)};
+  for (const PlannedSite& site : plan.sites)
+    told.modules.push_back({.name = site.name,
+                            .method = std::string(site.method->name),
+                            .bits = site.scheme.bits,
+                            .group_size = site.scheme.group_size,
+                            .outputs = site.outputs,
+                            .inputs = site.inputs,
+                            .sym = site.scheme.symmetric});
+  return told;
+}
 
 QuantizeReport quantize_checkpoint(const std::string& model, const std::string& out,
                                    const QuantizeOptions& options, const QuantizeHooks& hooks,
                                    const ArchSearch& search) {
+  constexpr double measuring = 0.5;
   const auto start = Clock::now();
   ensure(!out.empty(), "OUT is empty; expected the directory to write");
   fs::path target = fs::path(out).lexically_normal();
   if (!target.has_filename()) target = target.parent_path();
   const Checkpoint checkpoint = open_model(model, search);
   const Plan plan = make_plan(checkpoint, options);
-  std::error_code ignored;
-  const fs::path source = fs::weakly_canonical(model, ignored);
-  const fs::path goal = fs::weakly_canonical(target, ignored);
-  const auto [end, unused] = std::mismatch(goal.begin(), goal.end(), source.begin(), source.end());
-  ensure(end != goal.end(), "OUT is the model's own directory, or one around it: ", out);
-  const std::uint64_t weights = checked_weights(checkpoint);
-  Calibration calibration;
-  if (plan.needs.hessian) calibration = read_calibration(options, model, checkpoint.model);
-  const Json job = describe_job(checkpoint, weights, options, calibration);
+  check_place(model, target, out);
+  const Prepared prepared = prepare(checkpoint, plan, options);
+  const Calibration& calibration = prepared.calibration;
+  const Json job = describe_job(checkpoint, prepared.weights, options, calibration);
   if (auto done = finished_report(target, job, options.overwrite, search.own)) return *done;
   if (!calibration.remark.empty()) log(LogLevel::warning, calibration.remark);
+  const double elapsed = seconds_since(start);
+  const fs::path parent = target.has_parent_path() ? target.parent_path() : fs::path(".");
+  const Forecast expected =
+      forecast(checkpoint, plan, prepared.forecast_inputs(options, parent, measuring));
+  const MemoryLimit limit = memory_limit(options, expected.memory);
   const fs::path partial = start_partial(target, job, options.overwrite);
-  const KeptBuffers kept;
+  const KeptBuffers kept(limit.kept);
   Pipeline pipeline(checkpoint, plan, options, hooks.progress, start, search.own);
-  QuantizeReport report = pipeline.run(calibration, partial, out);
+  QuantizeReport report = pipeline.run(calibration, partial, out, limit);
+  report.planned = in_short(expected, limit, elapsed);
   drop_temporaries(partial);
   if (hooks.evaluate) hooks.evaluate(partial, report);
   Json written = report_json(report);

@@ -24,4 +24,7 @@ QuantizeReport quantize_checkpoint(const std::string& model, const std::string& 
                                    const QuantizeOptions& options, const QuantizeHooks& hooks = {},
                                    const ArchSearch& search = {});
 
+QuantizePlan plan_checkpoint(const std::string& model, const QuantizeOptions& options,
+                             const ArchSearch& search);
+
 }  // namespace quaver

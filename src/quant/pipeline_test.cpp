@@ -361,11 +361,11 @@ TEST(Calibration, WindowsSeedsAndRemarks) {
 }
 
 TEST(Plan, Sizes) {
-  EXPECT_EQ(parse_size("5G"), 5'000'000'000u);
-  EXPECT_EQ(parse_size("300MB"), 300'000'000u);
-  EXPECT_EQ(parse_size("12"), 12u);
+  EXPECT_EQ(parse_size("--shard-size", "5G"), 5'000'000'000u);
+  EXPECT_EQ(parse_size("--shard-size", "300MB"), 300'000'000u);
+  EXPECT_EQ(parse_size("--shard-size", "12"), 12u);
   for (const char* bad : {"", "G", "-1G", "5T", "0", "99999999999999G"})
-    EXPECT_THROW(parse_size(bad), Error) << bad;
+    EXPECT_THROW(parse_size("--shard-size", bad), Error) << bad;
 }
 
 TEST(Baton, PassesErrorsOnAndUnwindsWhatIsParked) {

@@ -1,9 +1,11 @@
 #include "quant/plan.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <regex>
 
+#include "core/mapped_file.h"
 #include "quant/grid.h"
 #include "quant/job.h"
 
@@ -122,7 +124,7 @@ class LinearList final : public Visitor {
 
 }  // namespace
 
-std::uint64_t parse_size(const std::string& word) {
+std::uint64_t parse_size(const char* flag, const std::string& word) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
   std::string unit(end, word.data() + word.size());
@@ -134,7 +136,7 @@ std::uint64_t parse_size(const std::string& word) {
   if (unit == "G" || unit == "g") factor = 1'000'000'000;
   ensure(
       error == std::errc() && factor > 0 && value > 0 && value < (std::uint64_t{1} << 62) / factor,
-      "--shard-size ", word, "; expected a size such as 5G or 300M");
+      flag, " ", word, "; expected a size such as 5G or 300M");
   return value * factor;
 }
 
@@ -143,7 +145,7 @@ Plan make_plan(const Checkpoint& checkpoint, const QuantizeOptions& options) {
     fail(Fault::unsupported, checkpoint.directory.string(),
          ": this checkpoint is quantized already; quantize starts from a dense one");
   Plan plan{.method = &find_method(options.method), .format = &find_format(options.format)};
-  plan.shard_bytes = parse_size(options.shard_size);
+  plan.shard_bytes = parse_size("--shard-size", options.shard_size);
   ensure(options.damp >= 0 && std::isfinite(options.damp) && options.damp <= 1, "--damp ",
          options.damp, "; expected 0 to 1");
   ensure(options.compat.empty() || options.compat == "autogptq", "--compat ", options.compat,
@@ -193,15 +195,34 @@ Plan make_plan(const Checkpoint& checkpoint, const QuantizeOptions& options) {
   return plan;
 }
 
+void for_slices(const Tensor& t, const std::function<void(const Tensor&)>& work) {
+  constexpr std::size_t slice_bytes = std::size_t{32} << 20;
+  if (t.shape().rank() == 0 || t.bytes() <= slice_bytes) {
+    work(t);
+  } else {
+    const auto row = static_cast<std::int64_t>(t.bytes()) / t.dim(0);
+    const std::int64_t step =
+        std::max<std::int64_t>(1, slice_bytes / std::max<std::int64_t>(row, 1));
+    for (std::int64_t at = 0; at < t.dim(0); at += step) {
+      work(t.rows(at, std::min(at + step, t.dim(0))));
+      drop_mapped_pages();
+    }
+  }
+}
+
 std::uint64_t checked_weights(const Checkpoint& checkpoint) {
   std::string problems;
   std::uint64_t identity = 0;
   for (const TensorInfo& info : checkpoint.source->tensors()) {
     if (!info.foreign_dtype.empty()) continue;
     const Tensor t = checkpoint.source->read(info.name);
-    if (const std::int64_t bad = count_non_finite(t); bad > 0)
+    std::int64_t bad = 0;
+    for_slices(t, [&](const Tensor& slice) {
+      bad += count_non_finite(slice);
+      identity = digest({slice.host(), slice.bytes()}, identity);
+    });
+    if (bad > 0)
       problems += text("\n  tensor '", info.name, "' holds ", bad, " of ", info.shape.size());
-    identity = digest({t.host(), t.bytes()}, identity);
   }
   ensure_file(problems.empty(), checkpoint.directory.string(), ": non-finite weights:", problems);
   return identity;

@@ -1,5 +1,6 @@
 #pragma once
 // What a job will do, decided and checked before any work.
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -33,11 +34,14 @@ struct Plan {
 // Throws Error(bad_argument, unsupported) on options that cannot be met, naming the linear.
 Plan make_plan(const Checkpoint& checkpoint, const QuantizeOptions& options);
 
+// The rows of a tensor in turn, so many at a time that little of a mapped file is in memory.
+void for_slices(const Tensor& t, const std::function<void(const Tensor&)>& work);
+
 // Reads all weights: a digest of their bytes. Throws Error(bad_file) that names the tensors with
 // infinite or undefined values, and how many.
 std::uint64_t checked_weights(const Checkpoint& checkpoint);
 
-// "5G", "300MB", "1000000"; decimal units.
-std::uint64_t parse_size(const std::string& word);
+// "5G", "300MB", "1000000"; decimal units. Throws Error(bad_argument) that names `flag`.
+std::uint64_t parse_size(const char* flag, const std::string& word);
 
 }  // namespace quaver

@@ -85,6 +85,12 @@ QuantizeEvaluation read_quality(const Json& j, const std::string& where) {
   return e;
 }
 
+Json forecast_json(const QuantizeForecast& f) {
+  return {{"seconds", f.seconds > 0 ? Json(f.seconds) : Json()},
+          {"peak_rss_bytes", f.peak_rss_bytes},
+          {"disk_bytes", f.disk_bytes}};
+}
+
 bool is_number(const std::string& part) {
   return !part.empty() && std::ranges::all_of(part, [](char c) { return c >= '0' && c <= '9'; });
 }
@@ -136,17 +142,46 @@ Json report_json(const QuantizeReport& report) {
   return {{"out", report.out},
           {"seconds", report.seconds},
           {"peak_rss_bytes", report.peak_rss_bytes},
+          {"disk_bytes", report.disk_bytes},
+          {"planned", report.planned ? forecast_json(*report.planned) : Json()},
           {"bits_per_weight", report.bits_per_weight},
           {"modules", std::move(modules)},
           {"memory", std::move(memory)},
           {"evaluation", report.evaluation ? quality_json(*report.evaluation) : Json()}};
 }
 
+Json plan_json(const QuantizePlan& plan) {
+  Json modules = Json::array();
+  for (const QuantizedModule& m : plan.modules)
+    modules.push_back({{"name", m.name},
+                       {"method", m.method},
+                       {"bits", m.bits},
+                       {"group_size", m.group_size},
+                       {"sym", m.sym},
+                       {"outputs", m.outputs},
+                       {"inputs", m.inputs}});
+  Json j = forecast_json(plan.expected);
+  j.update({{"least_ram_bytes", plan.least_ram_bytes},
+            {"working_disk_bytes", plan.working_disk_bytes},
+            {"bits_per_weight", plan.bits_per_weight},
+            {"samples", plan.samples},
+            {"rows", plan.rows},
+            {"modules", std::move(modules)}});
+  return j;
+}
+
 QuantizeReport read_report_json(const Json& j, const std::string& where) {
   QuantizeReport report;
   report.seconds = json_number(j, "seconds", where, 0);
   report.peak_rss_bytes = json_int(j, "peak_rss_bytes", where, 0);
+  report.disk_bytes = json_int(j, "disk_bytes", where, 0);
   report.bits_per_weight = json_number(j, "bits_per_weight", where, 0);
+  if (j.contains("planned") && j["planned"].is_object()) {
+    const Json& planned = j["planned"];
+    report.planned = {.seconds = optional_number(planned, "seconds", where).value_or(0),
+                      .peak_rss_bytes = json_int(planned, "peak_rss_bytes", where, 0),
+                      .disk_bytes = json_int(planned, "disk_bytes", where, 0)};
+  }
   ensure_file(j.contains("modules") && j["modules"].is_array(), where,
               ": the report has no modules");
   for (const Json& m : j["modules"]) report.modules.push_back(read_module(m, where));

@@ -13,6 +13,8 @@ Json report_json(const QuantizeReport& report);
 // The inverse, for a report of an earlier run. Throws Error(bad_file) that names `where`.
 QuantizeReport read_report_json(const Json& j, const std::string& where);
 
+Json plan_json(const QuantizePlan& plan);  // as `quaver plan --json` prints it
+
 // "model.layers.3.mlp.up_proj" -> "model.layers.*.mlp.up_proj"
 std::string module_kind(const std::string& name);
 int module_layer(const std::string& name);  // 3; -1 without a number

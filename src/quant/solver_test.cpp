@@ -369,6 +369,26 @@ TEST(Gptq, StaticGroupsAreThePlainLoop) {
   }
 }
 
+TEST(Gptq, TellsTheLossOfItsWalk) {
+  const Tensor w = golden_matrix(21, 64, 3), h = gram_of(correlated(200, 64, 4));
+  const Format& format = find_format("gptq");
+  for (const bool statics : {false, true})
+    for (const bool desc_act : {false, true}) {
+      const Scheme scheme{3, 32, false};
+      const GptqSettings settings{
+          .desc_act = desc_act, .act_group_aware = !desc_act, .static_groups = statics};
+      const GptqInputs inputs = gptq_inputs(h, scheme, settings);
+      double told = 0;
+      const Quantized q = gptq_quantize(w, scheme, format, inputs, settings, &told);
+      Tensor damped = Tensor::of<float>(h.data<float>(), h.shape());
+      for (std::size_t k = 0; k < 64; ++k)
+        damped.data<float>()[static_cast<std::size_t>(inputs.order[k]) * 65] =
+            inputs.factor.diagonal[k];
+      const double expected = loss(w, damped, q);
+      EXPECT_NEAR(told, expected, 1e-4 * expected) << statics << desc_act;
+    }
+}
+
 TEST(Gptq, DiagonalHessianGivesRoundToNearest) {
   const Tensor w = golden_matrix(40, 96, 40);
   Tensor h({96, 96});

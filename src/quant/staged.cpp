@@ -104,6 +104,7 @@ class Collector final : public Observer {
   void input_of(const Linear& linear, const Tensor& x) override {
     Group* group = group_of(groups_, linear, false);
     if (!group || !seen_.insert(group).second) return;
+    const SpillSet::Scope all_chunks(nullptr);  // whose statistics these are
     if (!group->hessian) group->hessian = Tensor({x.dim(1), x.dim(1)});
     add_gram(group->hessian, x);
     group->tokens += x.dim(0);
@@ -171,10 +172,12 @@ class StagedBlock {
 
   void find_groups() {
     const CalibrationChunk& first = chunks_.front();
+    first.enter();
     const std::int64_t rows = std::min(probe_rows, first.rows.front());
     Probe probe;
     forward(first.hidden.rows(0, rows), {rows}, *job_.block, &probe);
     groups_ = probe.groups(job_.sites);
+    first.leave();
     if (!job_.exact) return;
     for (Group& group : groups_)
       for (const Site& site : group.sites) {
@@ -203,10 +206,12 @@ class StagedBlock {
       Ahead* mine = job_.exact ? &ahead[i] : nullptr;
       if (mine)
         leaders.push_back(std::make_unique<Baton>([this, &chunk, mine](const Baton::Park& park) {
+          const SpillSet::Scope scope(chunk.memory);
           Leader leader(groups_, *mine, park);
           chunk.exact = forward(chunk.exact, chunk.rows, *job_.exact, &leader);
         }));
       batons.push_back(std::make_unique<Baton>([this, &chunk, mine](const Baton::Park& park) {
+        const SpillSet::Scope scope(chunk.memory);
         Collector collector(groups_, mine, park);
         Tensor output = forward(chunk.hidden, chunk.rows, *job_.block, &collector);
         if (job_.sequential) chunk.hidden = std::move(output);
@@ -215,8 +220,10 @@ class StagedBlock {
     for (bool parked = true; parked;) {
       parked = false;
       for (std::size_t i = 0; i < batons.size(); ++i) {
+        chunks_[i].enter();
         if (job_.exact) leaders[i]->resume();
         parked = batons[i]->resume() || parked;
+        chunks_[i].leave();
       }
       for (Group& group : groups_)
         if (!group.quantized && group.tokens > 0) quantize(group);
@@ -231,8 +238,12 @@ class StagedBlock {
   void put_in_place() {
     for (auto& [linear, weight] : waiting_) linear->weight = std::move(weight);
     if (!job_.wants_output) return;
-    for (CalibrationChunk& chunk : chunks_)
+    for (CalibrationChunk& chunk : chunks_) {
+      const SpillSet::Scope scope(chunk.memory);
+      chunk.enter();
       chunk.hidden = forward(chunk.hidden, chunk.rows, *job_.block, nullptr);
+      chunk.leave();
+    }
   }
 
   // Groups that an earlier run solved whole need no statistics.

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/spill.h"
 #include "quant/pass.h"
 
 namespace quaver {
@@ -17,6 +18,16 @@ struct CalibrationChunk {
   Tensor hidden;                   // f32 [rows, hidden]: the block's input, then its output
   std::vector<std::int64_t> rows;  // of each sequence
   Tensor exact;  // the same in the model as it was; empty where no method asks for it
+  // Holds the chunk's tensors while other chunks run; null: they stay where they are. It is to be
+  // entered before they are read, and left afterwards.
+  std::shared_ptr<SpillSet> memory = {};
+
+  void enter() const {
+    if (memory) memory->enter();
+  }
+  void leave() const {
+    if (memory) memory->leave();
+  }
 };
 
 struct StagedJob {

@@ -221,33 +221,49 @@ void Work::add(int layer, const Site& site, const SiteReport& report) {
 
 void Work::add_hidden(int layer, const std::vector<CalibrationChunk>& chunks, Json remark) {
   wait();
-  std::vector<std::pair<std::string, Tensor>> states;
-  for (std::size_t i = 0; i < chunks.size(); ++i) {
-    states.emplace_back(chunk_name("chunk", i), chunks[i].hidden);
-    if (chunks[i].exact) states.emplace_back(chunk_name("exact", i), chunks[i].exact);
-  }
-  writing_ = std::async(std::launch::async, [this, layer, states = std::move(states),
-                                             remark = std::move(remark)]() mutable {
-    const std::string name = text("hidden-", layer);
-    make_afresh(folder_ / name);
-    ShardWriter writer(folder_ / name, one_file);
-    Json record{{"layer", layer},
-                {"hidden", name},
-                {"remark", std::move(remark)},
-                {"tensors", Json::object()}};
-    for (auto& [key, tensor] : states) {
-      writer.write(key, tensor);
-      record["tensors"][key] = hex(digest_of_tensor(tensor));
-      tensor = {};
-    }
-    writer.finish();
-    sync_directory(folder_ / name);
-    sync_directory(folder_);
-    append(record);
-    std::error_code ignored;
-    if (!hidden_.empty() && hidden_ != name) fs::remove_all(folder_ / hidden_, ignored);
-    hidden_ = name;
+  auto states = std::make_shared<HiddenStates>();
+  states->name = text("hidden-", layer);
+  states->record = {{"layer", layer},
+                    {"hidden", states->name},
+                    {"remark", std::move(remark)},
+                    {"tensors", Json::object()}};
+  states->chunks = chunks;
+  // What may lie in files is needed there again by the next block.
+  const bool may_spill = !chunks.empty() && chunks.front().memory;
+  if (may_spill) write_states(*states);
+  writing_ = std::async(std::launch::async, [this, states, may_spill] {
+    if (!may_spill) write_states(*states);
+    finish_states(*states);
   });
+}
+
+void Work::write_states(HiddenStates& states) {
+  make_afresh(folder_ / states.name);
+  states.writer = std::make_unique<ShardWriter>(folder_ / states.name, one_file);
+  for (std::size_t i = 0; i < states.chunks.size(); ++i) {
+    CalibrationChunk& chunk = states.chunks[i];
+    chunk.enter();
+    const auto add = [&](const char* stream, Tensor& tensor) {
+      if (!tensor) return;
+      const std::string key = chunk_name(stream, i);
+      states.writer->write(key, tensor);
+      states.record["tensors"][key] = hex(digest_of_tensor(tensor));
+      tensor = {};  // the caller may be done with it
+    };
+    add("chunk", chunk.hidden);
+    add("exact", chunk.exact);
+    chunk.leave();
+  }
+}
+
+void Work::finish_states(HiddenStates& states) {
+  states.writer->finish();
+  sync_directory(folder_ / states.name);
+  sync_directory(folder_);
+  append(states.record);
+  std::error_code ignored;
+  if (!hidden_.empty() && hidden_ != states.name) fs::remove_all(folder_ / hidden_, ignored);
+  hidden_ = states.name;
 }
 
 void Work::wait() {

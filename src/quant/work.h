@@ -22,6 +22,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "io/checkpoint.h"
+#include "io/shard_writer.h"
 #include "quant/pass.h"
 #include "quant/staged.h"
 
@@ -60,6 +61,12 @@ class Work {
   void wait();  // until what add_hidden began is durable
 
  private:
+  struct HiddenStates {  // on their way to the disk
+    std::string name;
+    Json record;
+    std::vector<CalibrationChunk> chunks;
+    std::unique_ptr<ShardWriter> writer;
+  };
   struct Stored {
     int layer = 0;
     std::string directory;
@@ -72,6 +79,8 @@ class Work {
   void take_site(const Json& record);
   void forget_damaged();
   void append(const Json& record);
+  void write_states(HiddenStates& states);
+  void finish_states(HiddenStates& states);
   const TensorSource& source_of(const std::string& directory) const;
   Tensor read(const std::string& directory, const std::string& name) const;
 

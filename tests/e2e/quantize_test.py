@@ -37,8 +37,8 @@ def weights_of(directory):
 def test_whole_job(directory):
     out = os.path.join(directory, "out")
     report = run_json("quantize", MODEL, out, "--bits", "4", "--group-size", "128", *SMALL)
-    assert set(report) == {"out", "seconds", "peak_rss_bytes", "bits_per_weight", "modules", "memory",
-                           "evaluation"}
+    assert set(report) == {"out", "seconds", "peak_rss_bytes", "disk_bytes", "planned",
+                           "bits_per_weight", "modules", "memory", "evaluation"}
     assert len(report["modules"]) == 36 and 4 < report["bits_per_weight"] < 4.5
     for module in report["modules"]:
         assert set(module) == {"name", "method", "bits", "group_size", "sym", "outputs", "inputs", "error",
@@ -149,6 +149,52 @@ def test_same_bytes_for_any_number_of_threads(directory):
         for name in first:
             if name not in ("quaver-report.json", "report.html", "quaver-manifest.json"):
                 assert first[name] == other[name], name
+
+
+def test_plan_and_fact(directory):
+    out = os.path.join(directory, "out")
+    job = ["--bits", "3", "--group-size", "64", "--samples", "32", "--seqlen", "256"]
+    plan = run_json("plan", MODEL, *job)
+    report = run_json("quantize", MODEL, out, *job)
+    assert [(m["name"], m["bits"], m["group_size"]) for m in plan["modules"]] == [
+        (m["name"], m["bits"], m["group_size"]) for m in report["modules"]]
+    assert plan["rows"] == 32 * 256 and plan["bits_per_weight"] == report["bits_per_weight"]
+    assert 0 < plan["least_ram_bytes"] < plan["peak_rss_bytes"] and plan["seconds"] > 0
+    for planned in (plan, report["planned"]):
+        assert abs(planned["disk_bytes"] / report["disk_bytes"] - 1) < 0.01, (planned, report["disk_bytes"])
+        assert abs(planned["peak_rss_bytes"] / report["peak_rss_bytes"] - 1) < 0.25, planned
+    text, _ = run("plan", MODEL, *job)
+    assert "time" in text and "--max-ram" in text and "3.297 bits" in text, text
+    _, err = run("plan", MODEL, "--group-size", "100", code=2)
+    assert "group_size" in err or "group size" in err, err
+
+
+def test_max_ram(directory):
+    """A limit changes no byte, is kept, and is refused where it cannot be."""
+    job = ["--samples", "48", "--seqlen", "512", "--quiet"]
+    free = os.path.join(directory, "free")
+    run("quantize", MODEL, free, *job)
+    plan = run_json("plan", MODEL, *job)
+    limit = plan["least_ram_bytes"] + plan["least_ram_bytes"] // 10
+    assert limit < 0.7 * plan["peak_rss_bytes"], plan
+    tight = os.path.join(directory, "tight")
+    report = run_json("quantize", MODEL, tight, *job, "--max-ram", str(limit))
+    assert report["peak_rss_bytes"] < 1.05 * limit + (64 << 20), (report["peak_rss_bytes"], limit)
+    assert report["peak_rss_bytes"] < 0.8 * plan["peak_rss_bytes"], (report["peak_rss_bytes"], plan)
+    a, b = files_of(free), files_of(tight)
+    assert a["model.safetensors"] == b["model.safetensors"] and a["config.json"] == b["config.json"]
+    # Where it was refused nothing is left; the same job may go on under another limit.
+    other = os.path.join(directory, "other")
+    _, err = run("quantize", MODEL, other, *job, "--max-ram", "20M", code=4)
+    assert "--max-ram" in err and "at least" in err, err
+    assert not os.path.exists(other) and not os.path.exists(other + ".partial")
+    run("quantize", MODEL, other, *job, "--max-ram", "20X", code=2)
+    # Without true sequential, and with one stream.
+    plain = ["--no-true-sequential", "--stream-target", "0", *job]
+    for name, more in (("p1", []), ("p2", ["--max-ram", str(limit)])):
+        run("quantize", MODEL, os.path.join(directory, name), *plain, *more)
+    a, b = (files_of(os.path.join(directory, name)) for name in ("p1", "p2"))
+    assert a["model.safetensors"] == b["model.safetensors"]
 
 
 def test_finished_job_and_other_jobs(directory):
