@@ -159,7 +159,9 @@ class Forecaster {
     disk(f);
     for (const Kind& kind : kinds_)
       for (const Stop& stop : kind.stops) f.waits.emplace_back(held_bytes(kind, stop), kind.count);
-    if (inputs_.measuring > 0) f.seconds = inputs_.seconds_to_read + seconds(f);
+    // How long a search of whole blocks takes only its method knows.
+    if (inputs_.measuring > 0 && !plan_.needs.block)
+      f.seconds = inputs_.seconds_to_read + seconds(f);
     drop_mapped_pages();
     return f;
   }
@@ -190,10 +192,10 @@ class Forecaster {
     Sizes sizes;
     sizes(name, *block);
     kind.bytes = sizes.bytes;
-    if (!plan_.needs.hessian && inputs_.measuring == 0) return;
+    if (!plan_.needs.calibration() && inputs_.measuring == 0) return;
     load(checkpoint_, name, *block);
     kind.seconds_to_load = seconds_from(start);
-    if (!plan_.needs.hessian) return;
+    if (!plan_.needs.calibration()) return;
     std::map<const Linear*, const PlannedSite*> sites;
     for (const PlannedSite* s : kind.sites) sites.emplace(sizes.linears.at(s->name), s);
     kind.rows = std::min(probe_tokens, inputs_.window);
@@ -270,7 +272,7 @@ class Forecaster {
     const auto ends = checkpoint_.arch->ends(checkpoint_.model);
     Sizes sizes;
     ends->visit(sizes);
-    if (plan_.needs.hessian) needs.ends = sizes.bytes;
+    if (plan_.needs.calibration()) needs.ends = sizes.bytes;
     std::uint64_t params = sizes.bytes;
     const double streams = exact_stream_ ? 2 : 1;
     needs.base += unforeseen;
@@ -278,12 +280,12 @@ class Forecaster {
       params += kind.bytes * static_cast<std::uint64_t>(kind.count);
       needs.block = std::max(needs.block, kind.bytes * (exact_stream_ ? 2 : 1));
       double running = 0;
-      if (plan_.needs.hessian)
+      if (plan_.needs.calibration())
         running = kind.bytes_a_row * static_cast<double>(inputs_.chunk_rows) * streams +
                   kind.bytes_at_once;
       for (const PlannedSite* site : kind.sites) {
         const Stop alone{{site}, site->inputs, 0, 0};
-        needs.working = std::max(needs.working, solve_bytes(alone));
+        needs.solving = std::max(needs.solving, solve_bytes(alone));
       }
       double statistics = 0;
       for (const Stop& stop : kind.stops) {
@@ -291,8 +293,8 @@ class Forecaster {
         const auto n = static_cast<double>(stop.inputs);
         statistics = std::max(statistics, n * n * sizeof(float) * streams);
       }
-      needs.working = std::max(needs.working, static_cast<std::uint64_t>(running + statistics));
       needs.running = std::max(needs.running, static_cast<std::uint64_t>(running));
+      needs.statistics = std::max(needs.statistics, static_cast<std::uint64_t>(statistics));
     }
     if (inputs_.evaluate) needs.evaluation = params;
   }
@@ -321,7 +323,7 @@ class Forecaster {
                                 sizeof(float) * (exact_stream_ ? 2 : 1);
     f.disk_working = packed;
     // The states of two blocks while one takes the other's place, and one more on its way.
-    if (plan_.needs.hessian) f.disk_working += 3 * state;
+    if (plan_.needs.calibration()) f.disk_working += 3 * state;
   }
 
   // --- time ---
@@ -342,6 +344,7 @@ class Forecaster {
                    .tokens = 2 * n,
                    .sequences = 1,
                    .cross = cross,
+                   .samples = method.needs.samples > 0 ? x : Tensor(),
                    .done = [](const Site&, const SiteReport&) {}};
       passes_.at(&method)->run(job);
     });
@@ -403,7 +406,7 @@ class Forecaster {
     for (const Kind& kind : kinds_) {
       double solves = 0, statistics = 0;
       const double forwards =
-          (exact_stream_ ? 2 : 1) + (plan_.needs.hessian && !inputs_.true_sequential ? 1 : 0);
+          (exact_stream_ ? 2 : 1) + (plan_.needs.calibration() && !inputs_.true_sequential ? 1 : 0);
       const double passes = kind.seconds_a_row * rows * forwards;
       for (const Stop& stop : kind.stops) {
         auto& gram = grams[stop.inputs];
@@ -465,11 +468,12 @@ class Forecaster {
 }  // namespace
 
 std::uint64_t MemoryNeeds::peak() const {
+  const std::uint64_t working = std::max(statistics, solving) + running;
   return base + std::max({ends + waiting, block + working + waiting, evaluation});
 }
 
 std::uint64_t MemoryNeeds::least() const {
-  return base + std::max({ends, block + working, evaluation});
+  return base + std::max({ends, block + std::max(statistics + running, solving), evaluation});
 }
 
 double Forecast::seconds_with(std::uint64_t resident) const {

@@ -16,8 +16,9 @@ struct MemoryNeeds {
   std::uint64_t base = 0;        // what the process holds before it begins
   std::uint64_t ends = 0;        // embedding and head, until the calibration tokens are embedded
   std::uint64_t block = 0;       // weights of one block as they were, and as they became
-  std::uint64_t working = 0;     // one chunk's forward, or one group's statistics and solve
-  std::uint64_t running = 0;     // of these, the forward's: what the next chunk takes again
+  std::uint64_t statistics = 0;  // of one group, while its inputs come in
+  std::uint64_t running = 0;     // one chunk's forward; kept for the next one, where there is room
+  std::uint64_t solving = 0;     // one group's statistics, and what its solve takes
   std::uint64_t waiting = 0;     // what all other chunks hold: may lie in a file instead
   std::uint64_t evaluation = 0;  // --evaluate: the model as it was, whole
 

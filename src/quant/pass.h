@@ -34,6 +34,22 @@ struct SiteReport {
   double seconds = 0;
 };
 
+// A block that a pass quantizes as a whole: its calibration inputs, and the outputs to come near
+// to. Parts are whole sequences; each is in memory only while it is visited.
+class BlockView {
+ public:
+  // f32 [rows, hidden] both: `input` as the quantized model has it, `target` what the block as it
+  // was makes of it, or of its input in the model as it was where an exact stream is asked for.
+  // `step` is for one forward of the part.
+  using Visit = std::function<void(const Tensor& input, const Tensor& target, Step& step)>;
+
+  virtual ~BlockView() = default;
+  virtual std::size_t parts() const = 0;
+  virtual void visit(std::size_t part, const Visit& what) = 0;
+  // The block itself. Its linears' weights may be replaced in the course of a search.
+  virtual Block& block() = 0;
+};
+
 // Linears that saw the same input, and what is known about that input. `sites` has one group when
 // a method asks for statistics only, so that the block can go on with the quantized weights.
 struct BlockJob {
@@ -46,6 +62,9 @@ struct BlockJob {
   // f32 [inputs, inputs]: mean of (x_f - x) x^T, where x_f is what the linear sees in the model as
   // it was. Empty: not asked for, or no difference.
   Tensor cross;
+  // f32 [at most Needs::samples, inputs]: rows of x, evenly spaced. Empty: not asked for.
+  Tensor samples;
+  BlockView* block = nullptr;  // null: not asked for
   // Called by the pass for each site when its weight is Packed; a kill later loses nothing of it.
   std::function<void(const Site&, const SiteReport&)> done;
 };
@@ -67,6 +86,15 @@ class BlockPass {
 
 struct Needs {  // what the pipeline must collect; it collects no more
   bool hessian = false;
+  std::int64_t samples = 0;  // rows of each linear's input, at most
+  bool block = false;        // run() gets all sites of a block at once, with BlockJob::block
+
+  bool calibration() const { return hessian || samples > 0 || block; }
+  void add(const Needs& other) {
+    hessian |= other.hessian;
+    samples = samples > other.samples ? samples : other.samples;
+    block |= other.block;
+  }
 };
 
 struct Method {

@@ -79,7 +79,7 @@ MemoryLimit memory_limit(const QuantizeOptions& options, const MemoryNeeds& need
     if (needs.least() > limit)
       fail(Fault::resource, "--max-ram ", options.max_ram, ": this job needs at least ",
            (needs.least() + 999'999) / 1'000'000, "M of memory",
-           needs.evaluation > needs.block + needs.working
+           needs.evaluation > needs.block + needs.solving
                ? ", most of it for --evaluate, which loads MODEL whole"
                : "");
   }
@@ -123,7 +123,7 @@ class Pipeline {
     kept_ = limit.kept;
     samples_ = static_cast<std::int64_t>(calibration.windows.size());
     take_up(work);
-    if (plan_.needs.hessian) begin_hidden(calibration, work);
+    if (plan_.needs.calibration()) begin_hidden(calibration, work);
     loop_start_ = Clock::now();
     for (int layer = work.first_layer(); layer < checkpoint_.model.layers; ++layer)
       quantize_layer(layer, work);
@@ -261,10 +261,10 @@ class Pipeline {
         job.sites.push_back({site.name, finder.linears.at(site.name), site.scheme});
         if (exact) job.exact_linears.push_back(exact_finder.linears.at(site.name));
       }
-    if (job.sites.empty() && !(job.needs.hessian && job.wants_output)) return;
+    if (job.sites.empty() && !(job.needs.calibration() && job.wants_output)) return;
     const StagedResult result = quantize_block(job, chunks_);
     for (const auto& group : result.groups) note_group(name, group);
-    if (job.needs.hessian && job.wants_output) work.add_hidden(layer + 1, chunks_, groups_);
+    if (job.needs.calibration() && job.wants_output) work.add_hidden(layer + 1, chunks_, groups_);
   }
 
   // A block as it stands in the output: its packed weights, then everything else of it.
@@ -348,7 +348,7 @@ class Pipeline {
         {.format = plan_.format,
          .scheme = plan_.scheme,
 
-         .desc_act = options_.desc_act && !options_.static_groups && plan_.needs.hessian &&
+         .desc_act = options_.desc_act && !options_.static_groups && plan_.needs.calibration() &&
                      std::ranges::any_of(plan_.sites, grouped),
          .static_groups = options_.static_groups,
          .true_sequential = options_.true_sequential,
@@ -448,7 +448,7 @@ Prepared prepare(const Checkpoint& checkpoint, const Plan& plan, const QuantizeO
   const auto start = Clock::now();
   p.weights = checked_weights(checkpoint);
   p.seconds_to_read = seconds_since(start);
-  if (plan.needs.hessian)
+  if (plan.needs.calibration())
     p.calibration = read_calibration(options, checkpoint.directory, checkpoint.model);
   return p;
 }

@@ -185,12 +185,17 @@ Plan make_plan(const Checkpoint& checkpoint, const QuantizeOptions& options) {
     if (scheme != plan.scheme) plan.exceptions.emplace(site.name, scheme);
     site.scheme = scheme;
     site.method = choice->method;
-    plan.needs.hessian |= choice->method->needs.hessian;
+    plan.needs.add(choice->method->needs);
     const std::string refusal = plan.format->refuses(scheme, site.outputs, site.inputs);
     ensure(refusal.empty(), site.name, ": ", refusal,
            advice(*plan.format, scheme, site.outputs, site.inputs));
     plan.sites.push_back(site);
   }
+  // A block is either searched as a whole or walked linear by linear.
+  for (const PlannedSite& site : plan.sites)
+    ensure(!plan.needs.block || site.method->needs.block || !site.method->needs.calibration(),
+           "--rule: ", site.name, ": ", site.method->name,
+           " cannot share a model with a method that quantizes whole blocks");
   ensure(!plan.sites.empty(), "--rule: nothing is left to quantize");
   return plan;
 }

@@ -14,6 +14,7 @@
 
 #include "quant/baton.h"
 #include "quant/matrix.h"
+#include "quant/whole_block.h"
 
 namespace quaver {
 namespace {
@@ -24,8 +25,8 @@ constexpr std::int64_t probe_rows = 8;
 struct Group {
   std::vector<Site> sites;
   std::vector<const Linear*> exact;
-  Tensor hessian, cross;
-  std::int64_t tokens = 0;
+  Tensor hessian, cross, samples;
+  std::int64_t tokens = 0, sampled = 0;
   bool quantized = false;
 };
 
@@ -51,7 +52,8 @@ class Probe final : public Observer {
     }
     for (std::size_t i = 0; i < sites.size(); ++i)
       if (!taken[i])
-        groups.push_back({.sites = {sites[i]}, .exact = {}, .hessian = {}, .cross = {}});
+        groups.push_back(
+            {.sites = {sites[i]}, .exact = {}, .hessian = {}, .cross = {}, .samples = {}});
     return groups;
   }
 
@@ -95,18 +97,27 @@ class Leader final : public Observer {
   std::set<const Group*> seen_;
 };
 
+std::int64_t all_rows(const std::vector<CalibrationChunk>& chunks) {
+  std::int64_t rows = 0;
+  for (const CalibrationChunk& chunk : chunks)
+    for (const std::int64_t count : chunk.rows) rows += count;
+  return rows;
+}
+
 // Adds the first input of each group to its statistics, then parks.
 class Collector final : public Observer {
  public:
-  Collector(std::vector<Group>& groups, Ahead* ahead, Baton::Park park)
-      : groups_(groups), ahead_(ahead), park_(std::move(park)) {}
+  Collector(const Needs& needs, std::int64_t rows, std::vector<Group>& groups, Ahead* ahead,
+            Baton::Park park)
+      : needs_(needs), rows_(rows), groups_(groups), ahead_(ahead), park_(std::move(park)) {}
 
   void input_of(const Linear& linear, const Tensor& x) override {
     Group* group = group_of(groups_, linear, false);
     if (!group || !seen_.insert(group).second) return;
     const SpillSet::Scope all_chunks(nullptr);  // whose statistics these are
-    if (!group->hessian) group->hessian = Tensor({x.dim(1), x.dim(1)});
-    add_gram(group->hessian, x);
+    if (needs_.hessian && !group->hessian) group->hessian = Tensor({x.dim(1), x.dim(1)});
+    if (needs_.hessian) add_gram(group->hessian, x);
+    if (needs_.samples > 0) add_samples(*group, x);
     group->tokens += x.dim(0);
     if (ahead_ && !linear.routed) add_cross(*group, x);
     park_();
@@ -132,6 +143,20 @@ class Collector final : public Observer {
              GemmArgs::Into::add);
   }
 
+  // Every so many-th row of the calibration, counted over all chunks.
+  void add_samples(Group& group, const Tensor& x) const {
+    const std::int64_t most = needs_.samples, step = std::max<std::int64_t>(1, rows_ / most);
+    if (!group.samples) group.samples = Tensor({most, x.dim(1)});
+    for (std::int64_t r = 0; r < x.dim(0) && group.sampled < most; ++r)
+      if ((group.tokens + r) % step == 0)
+        std::ranges::copy(
+            x.rows(r, r + 1).data<float>(),
+            group.samples.rows(group.sampled, group.sampled + 1).data<float>().begin()),
+            ++group.sampled;
+  }
+
+  const Needs& needs_;
+  const std::int64_t rows_;  // of the whole calibration
   std::vector<Group>& groups_;
   Ahead* ahead_;
   Baton::Park park_;
@@ -144,8 +169,8 @@ class StagedBlock {
       : job_(job), chunks_(chunks) {}
 
   StagedResult run() {
-    if (!job_.needs.hessian) {
-      Group all{.sites = job_.sites, .exact = {}, .hessian = {}, .cross = {}};
+    if (!job_.needs.calibration()) {
+      Group all{.sites = job_.sites, .exact = {}, .hessian = {}, .cross = {}, .samples = {}};
       quantize(all);
       for (const Site& site : job_.sites) result_.groups.push_back({site.name});
       return std::move(result_);
@@ -212,7 +237,7 @@ class StagedBlock {
         }));
       batons.push_back(std::make_unique<Baton>([this, &chunk, mine](const Baton::Park& park) {
         const SpillSet::Scope scope(chunk.memory);
-        Collector collector(groups_, mine, park);
+        Collector collector(job_.needs, all_rows(chunks_), groups_, mine, park);
         Tensor output = forward(chunk.hidden, chunk.rows, *job_.block, &collector);
         if (job_.sequential) chunk.hidden = std::move(output);
       }));
@@ -261,7 +286,7 @@ class StagedBlock {
   }
 
   void set_weight(const Site& site, Tensor weight) {
-    if (job_.sequential || !job_.needs.hessian)
+    if (job_.sequential || !job_.needs.calibration())
       site.linear->weight = std::move(weight);
     else
       waiting_.emplace_back(site.linear, std::move(weight));
@@ -274,6 +299,7 @@ class StagedBlock {
                  .tokens = group.tokens,
                  .sequences = sequences(),
                  .cross = std::move(group.cross),
+                 .samples = group.sampled > 0 ? group.samples.rows(0, group.sampled) : Tensor(),
                  .done = [this](const Site& site, const SiteReport& report) {
                    if (job_.solved) job_.solved(site, report);
                  }};
@@ -281,6 +307,7 @@ class StagedBlock {
     for (const Site& site : group.sites)
       if (!take_known(site)) job.sites.push_back(site);
     group.quantized = true;
+    group.samples = {};
     if (job.sites.empty()) return;
     const std::int64_t inputs = group.sites.front().linear->inputs;
     if (job_.needs.hessian && !job.hessian) job.hessian = Tensor({inputs, inputs});
@@ -300,7 +327,7 @@ class StagedBlock {
         if (&job_.pass(site) == pass) job.sites.push_back(site);
       pass->run(job);
     }
-    if (!job_.needs.hessian) return;
+    if (!job_.needs.calibration()) return;
     for (std::size_t i = 0; i < sites.size(); ++i) {
       Tensor made = dequantized(sites[i].linear->weight);
       sites[i].linear->weight = before[i];
@@ -331,8 +358,9 @@ Step step_of(const std::vector<std::int64_t>& rows, int layer) {
 }
 
 StagedResult quantize_block(const StagedJob& job, std::vector<CalibrationChunk>& chunks) {
-  ensure(!job.needs.hessian || (!chunks.empty() && !chunks.front().rows.empty()),
+  ensure(!job.needs.calibration() || (!chunks.empty() && !chunks.front().rows.empty()),
          "[quantize] no calibration tokens");
+  if (job.needs.block) return quantize_whole_block(job, chunks);
   return StagedBlock(job, chunks).run();
 }
 
