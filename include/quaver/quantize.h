@@ -26,6 +26,7 @@ struct QuantizeOptions {
   std::optional<std::int64_t> coordinate_descent;  // default: 4
   std::optional<double> stream_target;             // default: 0.5
   bool mse = false;
+  bool lm_head = false;
   std::string compat;
   std::vector<std::string> rules;
   std::string calibration;
@@ -66,6 +67,8 @@ struct QuantizeOptions {
     field("stream-target", stream_target,
           "0 to 1: how far the weights may move to make up for the errors of earlier linears; "
           "above 0 the model as it was runs beside the quantized one; default: 0.5");
+    field("lm-head", lm_head,
+          "quantize the output head too; one that shows the embedding becomes a weight of its own");
     field("compat", compat,
           "autogptq: compute as AutoGPTQ does, its known faults included; improvements are off "
           "unless asked for",

@@ -77,16 +77,19 @@ class Grid {
       cell.sum += value(m);
       ++cell.count;
       layers_ = std::max(layers_, layer + 1);
+      has_head_ |= layer < 0;
     }
   }
 
   std::string heat_map(const char* unit, bool logarithmic) const {
     HeatMap map{.rows = {}, .columns = {}, .values = {}, .unit = unit, .logarithmic = logarithmic};
     for (int layer = 0; layer < layers_; ++layer) map.columns.push_back(std::to_string(layer));
+    if (has_head_) map.columns.push_back("head");
     for (const std::string& kind : kinds_) {
       map.rows.push_back(short_name(kind));
       std::vector<double>& row = map.values.emplace_back();
       for (int layer = 0; layer < layers_; ++layer) row.push_back(at(kind, layer));
+      if (has_head_) row.push_back(at(kind, -1));
     }
     return svg_of(map);
   }
@@ -94,6 +97,7 @@ class Grid {
   std::string lines(const char* y_label) const {
     LineChart chart{.x_label = "layer", .y_label = y_label, .series = {}};
     for (const std::string& kind : kinds_) {
+      if (cells_.at(kind).contains(-1)) continue;  // one point is no line
       auto& series = chart.series.emplace_back();
       series.label = short_name(kind);
       for (int layer = 0; layer < layers_; ++layer)
@@ -127,6 +131,7 @@ class Grid {
   std::vector<std::string> kinds_;
   std::map<std::string, std::map<int, Cell>> cells_;
   int layers_ = 0;
+  bool has_head_ = false;  // a module outside the layers
 };
 
 std::string card(const std::string& value, const std::string& label) {

@@ -54,6 +54,7 @@ class RenamedEnds final : public Ends {
   Tensor embed(const Tensor& ids, Step& step) override { return base_->embed(ids, step); }
   Tensor norm(const Tensor& x) override { return base_->norm(x); }
   Tensor logits(const Tensor& normed, Step& step) override { return base_->logits(normed, step); }
+  Linear* own_head() override { return base_->own_head(); }
 
  private:
   std::unique_ptr<Ends> base_;

@@ -57,4 +57,11 @@ Tensor StandardEnds::logits(const Tensor& normed, Step& step) {
   return layout_.logit_cap > 0 ? map(y, Map::soft_cap, layout_.logit_cap) : y;
 }
 
+Linear* StandardEnds::own_head() {
+  if (layout_.unit_head) return nullptr;
+  if (layout_.tied_head) head_.weight = table_;
+  layout_.tied_head = false;
+  return &head_;
+}
+
 }  // namespace quaver

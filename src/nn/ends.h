@@ -37,6 +37,7 @@ class StandardEnds final : public Ends {
   Tensor embed(const Tensor& ids, Step& step) override;
   Tensor norm(const Tensor& x) override;
   Tensor logits(const Tensor& normed, Step& step) override;
+  Linear* own_head() override;
 
  private:
   Layout layout_;

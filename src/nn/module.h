@@ -131,6 +131,9 @@ class Ends {
   virtual Tensor embed(const Tensor& ids, Step& step) = 0;      // i32 [rows] -> f32 [rows, hidden]
   virtual Tensor norm(const Tensor& x) = 0;                     // after the last block
   virtual Tensor logits(const Tensor& normed, Step& step) = 0;  // -> f32 [rows, vocabulary]
+  // The head as a linear like those of the blocks, which visit() lists from now on; one that showed
+  // the embedding table gets it as a weight of its own. Null: the logits are no such product.
+  virtual Linear* own_head() { return nullptr; }
 };
 
 }  // namespace quaver

@@ -18,6 +18,7 @@
 #include "core/random.h"
 #include "core/threads.h"
 #include "io/hf_directory.h"
+#include "quant/head.h"
 #include "quant/matrix.h"
 #include "quant/staged.h"
 
@@ -170,11 +171,11 @@ class Forecaster {
   void find_kinds() {
     std::map<std::string, std::size_t> known;
     std::vector<std::vector<const PlannedSite*>> layers(
-        static_cast<std::size_t>(checkpoint_.model.layers));
+        static_cast<std::size_t>(checkpoint_.model.layers) + (plan_.has_head ? 1 : 0));
     for (const PlannedSite& site : plan_.sites)
       layers.at(static_cast<std::size_t>(site.layer)).push_back(&site);
     for (std::size_t i = 0; i < layers.size(); ++i) {
-      const std::string prefix = text(checkpoint_.arch->blocks, '.', i);
+      const std::string prefix = name_of(static_cast<int>(i));
       std::string signature;
       for (const PlannedSite* s : layers[i])
         signature += text(s->name.substr(prefix.size()), ' ', s->outputs, ' ', s->inputs, ' ',
@@ -185,15 +186,24 @@ class Forecaster {
     }
   }
 
+  bool is_head(int layer) const { return layer == checkpoint_.model.layers; }
+  std::string name_of(int layer) const {
+    return is_head(layer) ? std::string() : text(checkpoint_.arch->blocks, '.', layer);
+  }
+
   void probe(Kind& kind) {
-    const std::string name = text(checkpoint_.arch->blocks, '.', kind.layer);
+    const std::string name = name_of(kind.layer);
     const auto start = Clock::now();
-    const auto block = checkpoint_.arch->block(checkpoint_.model, kind.layer);
+    const auto block = is_head(kind.layer) ? make_head(checkpoint_)
+                                           : checkpoint_.arch->block(checkpoint_.model, kind.layer);
     Sizes sizes;
     sizes(name, *block);
     kind.bytes = sizes.bytes;
     if (!plan_.needs.calibration() && inputs_.measuring == 0) return;
-    load(checkpoint_, name, *block);
+    if (is_head(kind.layer))
+      share_parameters(*load_head(checkpoint_), *block);
+    else
+      load(checkpoint_, name, *block);
     kind.seconds_to_load = seconds_from(start);
     if (!plan_.needs.calibration()) return;
     std::map<const Linear*, const PlannedSite*> sites;

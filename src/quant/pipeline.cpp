@@ -17,6 +17,7 @@
 #include "io/hf_directory.h"
 #include "io/shard_writer.h"
 #include "quant/forecast.h"
+#include "quant/head.h"
 #include "quant/job.h"
 #include "quant/staged.h"
 #include "quant/work.h"
@@ -125,13 +126,12 @@ class Pipeline {
     take_up(work);
     if (plan_.needs.calibration()) begin_hidden(calibration, work);
     loop_start_ = Clock::now();
-    for (int layer = work.first_layer(); layer < checkpoint_.model.layers; ++layer)
-      quantize_layer(layer, work);
+    for (int layer = work.first_layer(); layer < stages(); ++layer) quantize_layer(layer, work);
     chunks_.clear();
     work.wait();
     tell("write");
     ShardWriter writer(partial, plan_.shard_bytes);
-    for (int layer = 0; layer < checkpoint_.model.layers; ++layer) write_layer(layer, work, writer);
+    for (int layer = 0; layer < stages(); ++layer) write_layer(layer, work, writer);
     for (const TensorInfo& t : checkpoint_.source->tensors())
       if (!written_.contains(t.name)) copy(t.name, writer);
     writer.finish();
@@ -216,23 +216,46 @@ class Pipeline {
 
   // The states that enter the first block to do: embedded, or as the earlier run left them.
   void begin_hidden(const Calibration& calibration, const Work& work) {
-    if (work.first_layer() >= checkpoint_.model.layers) return;
+    if (work.first_layer() >= stages()) return;
     embed(calibration);
     set_host_buffer_cache(0);  // no block needs buffers of the embedding's size
     set_host_buffer_cache(kept_);
     if (work.first_layer() > 0) work.restore(chunks_);
   }
 
+  // Blocks, and behind them the head where it is quantized.
+  int stages() const {
+    return static_cast<int>(checkpoint_.model.layers) + (plan_.has_head ? 1 : 0);
+  }
+  bool is_head(int layer) const { return layer == checkpoint_.model.layers; }
+  std::string name_of(int layer) const {
+    return is_head(layer) ? std::string() : text(checkpoint_.arch->blocks, '.', layer);
+  }
+  std::unique_ptr<Block> loaded(int layer) const {
+    if (is_head(layer)) return load_head(checkpoint_);
+    auto block = made(layer);
+    load(checkpoint_, name_of(layer), *block);
+    return block;
+  }
+  std::unique_ptr<Block> made(int layer) const {  // without weights
+    return is_head(layer) ? make_head(checkpoint_)
+                          : checkpoint_.arch->block(checkpoint_.model, layer);
+  }
+  // Whether the block's output enters another one, or a head that wants statistics of it.
+  bool wants_output(int layer) const {
+    if (layer + 1 < checkpoint_.model.layers) return true;
+    return !is_head(layer) && plan_.has_head && plan_.head()->method->needs.calibration();
+  }
+
   void quantize_layer(int layer, Work& work) {
-    const std::string name = text(checkpoint_.arch->blocks, '.', layer);
-    const auto block = checkpoint_.arch->block(checkpoint_.model, layer);
-    load(checkpoint_, name, *block);
+    const std::string name = name_of(layer);
+    const auto block = loaded(layer);
     LinearFinder finder;
     finder(name, *block);
     std::unique_ptr<Block> exact;
     LinearFinder exact_finder;
     if (exact_stream_) {
-      exact = checkpoint_.arch->block(checkpoint_.model, layer);
+      exact = made(layer);
       share_parameters(*block, *exact);
       exact_finder(name, *exact);
     }
@@ -245,9 +268,9 @@ class Pipeline {
                   },
                   .exact = exact.get(),
                   .exact_linears = {},
-                  .needs = plan_.needs,
+                  .needs = is_head(layer) ? plan_.head()->method->needs : plan_.needs,
                   .sequential = options_.true_sequential,
-                  .wants_output = layer + 1 < checkpoint_.model.layers};
+                  .wants_output = wants_output(layer)};
     job.known = [&](const Site& site) -> std::optional<Packed> {
       if (!work.has(site.name)) return std::nullopt;
       return work.packed(site.name, *site.linear, site.scheme, *plan_.format);
@@ -263,19 +286,21 @@ class Pipeline {
       }
     if (job.sites.empty() && !(job.needs.calibration() && job.wants_output)) return;
     const StagedResult result = quantize_block(job, chunks_);
+    if (is_head(layer)) return;
     for (const auto& group : result.groups) note_group(name, group);
     if (job.needs.calibration() && job.wants_output) work.add_hidden(layer + 1, chunks_, groups_);
   }
 
   // A block as it stands in the output: its packed weights, then everything else of it.
   void write_layer(int layer, const Work& work, TensorSink& sink) {
-    const std::string name = text(checkpoint_.arch->blocks, '.', layer);
+    const std::string name = name_of(layer);
     std::set<std::string> sites;
     for (const PlannedSite& site : plan_.sites)
       if (site.layer == layer) sites.insert(site.name);
     for (const std::string& site : sites) write(site, work, sink);
     for (const TensorInfo& t : checkpoint_.source->tensors())
-      if (t.name.starts_with(name + ".") && !written_.contains(t.name)) copy(t.name, sink);
+      if (!is_head(layer) && t.name.starts_with(name + ".") && !written_.contains(t.name))
+        copy(t.name, sink);
   }
 
   void note(const SiteReport& site) {
@@ -347,11 +372,11 @@ class Pipeline {
     const Json description = dialect->describe(
         {.format = plan_.format,
          .scheme = plan_.scheme,
-
-         .desc_act = options_.desc_act && !options_.static_groups && plan_.needs.calibration() &&
+         .desc_act = options_.desc_act && !options_.static_groups && plan_.needs.hessian &&
                      std::ranges::any_of(plan_.sites, grouped),
          .static_groups = options_.static_groups,
          .true_sequential = options_.true_sequential,
+         .lm_head = plan_.has_head,
          .damp_percent = options_.damp,
          .modules_in_block = groups_,
          .block_name = std::string(checkpoint_.arch->blocks),
@@ -359,6 +384,7 @@ class Pipeline {
          .quantizer = "quaver:" QUAVER_VERSION});
     Json config = checkpoint_.config;
     config["quantization_config"] = description;
+    if (plan_.has_head && checkpoint_.model.tied_head) untie_head(config);
     write_file_atomically(partial / "config.json", config.dump(2) + "\n");
     write_file_atomically(partial / "quantize_config.json", description.dump(2) + "\n");
     if (!checkpoint_.arch_file.empty())

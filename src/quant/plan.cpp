@@ -7,6 +7,7 @@
 
 #include "core/mapped_file.h"
 #include "quant/grid.h"
+#include "quant/head.h"
 #include "quant/job.h"
 
 namespace quaver {
@@ -177,9 +178,15 @@ Plan make_plan(const Checkpoint& checkpoint, const QuantizeOptions& options) {
     const auto block = checkpoint.arch->block(checkpoint.model, list.layer);
     list(text(checkpoint.arch->blocks, '.', list.layer), *block);
   }
+  if (options.lm_head) {
+    const HeadSite head = find_head(checkpoint);
+    list.found.push_back(
+        {.name = head.name, .layer = list.layer, .outputs = head.outputs, .inputs = head.inputs});
+  }
   for (PlannedSite& site : list.found) {
+    const bool is_head = site.layer == checkpoint.model.layers;
     const auto choice = choice_for(site.name, {plan.scheme, plan.method}, rules);
-    if (!choice) plan.exceptions.emplace(site.name, std::nullopt);
+    if (!choice && !is_head) plan.exceptions.emplace(site.name, std::nullopt);
     if (!choice) continue;
     const Scheme& scheme = choice->scheme;
     if (scheme != plan.scheme) plan.exceptions.emplace(site.name, scheme);
@@ -190,6 +197,7 @@ Plan make_plan(const Checkpoint& checkpoint, const QuantizeOptions& options) {
     ensure(refusal.empty(), site.name, ": ", refusal,
            advice(*plan.format, scheme, site.outputs, site.inputs));
     plan.sites.push_back(site);
+    plan.has_head = is_head;
   }
   // A block is either searched as a whole or walked linear by linear.
   for (const PlannedSite& site : plan.sites)

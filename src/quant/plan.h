@@ -14,7 +14,7 @@ namespace quaver {
 
 struct PlannedSite {
   std::string name;
-  int layer = 0;
+  int layer = 0;  // the model's number of layers: the output head
   std::int64_t outputs = 0, inputs = 0;
   Scheme scheme;
   const Method* method = nullptr;
@@ -28,7 +28,9 @@ struct Plan {
   std::vector<PlannedSite> sites;                           // in the order of the model
   std::map<std::string, std::optional<Scheme>> exceptions;  // by rule; no value: left alone
   std::uint64_t shard_bytes = 0;
-  Needs needs;  // of all methods together
+  Needs needs;            // of all methods together
+  bool has_head = false;  // the last of `sites` is the output head, its layer behind the last
+  const PlannedSite* head() const { return has_head ? &sites.back() : nullptr; }
 };
 
 // Throws Error(bad_argument, unsupported) on options that cannot be met, naming the linear.

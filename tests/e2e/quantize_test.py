@@ -257,6 +257,27 @@ def test_config_file_turns_switches_off(directory):
         assert json.load(f)["quantization_config"]["sym"] is False
 
 
+def test_head(directory):
+    out = os.path.join(directory, "out")
+    report = run_json("quantize", MODEL, out, "--lm-head", "--rule", "lm_head=bits:8,group_size:32", *SMALL)
+    head = report["modules"][-1]
+    assert head["name"] == "lm_head" and head["bits"] == 8 and head["rows"] == 8 * 128
+    with open(os.path.join(out, "config.json")) as f:
+        config = json.load(f)
+    assert config["tie_word_embeddings"] is False and config["quantization_config"]["lm_head"] is True
+    packed, plain = weights_of(out), weights_of(MODEL)
+    table = "model.decoder.embed_tokens.weight"
+    assert "lm_head.qweight" in packed and "lm_head.weight" not in packed and packed[table] == plain[table]
+    findings = run_json("verify", out, "--inputs", MODEL)
+    others = [f for f in findings["findings"] if f["severity"] != "note" and f["subject"] != "dynamic"]
+    assert not others, findings
+    result = run_json("eval", out, "--context", "256", "--max-windows", "10", "--against", MODEL)
+    assert 0 < result["kl"] < 0.2, result
+    assert len(run_json("generate", out, "Once upon a time", "--max-new-tokens", "20")["text"].split()) > 8
+    with open(os.path.join(out, "report.html")) as f:
+        assert "lm_head" in f.read()
+
+
 def test_rules(directory):
     out = os.path.join(directory, "out")
     report = run_json("quantize", fixture("opt"), out, "--group-size", "32", "--rule", "fc1=bits:8",

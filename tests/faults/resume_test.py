@@ -74,11 +74,11 @@ class Job:
             return {kind: int(count) for kind, count in (line.split() for line in f)}
 
 
-def tiny_job(directory, *words):
+def tiny_job(directory, *words, model=LLAMA):
     ids = os.path.join(directory, "ids.json")
     with open(ids, "w") as f:
         json.dump([[(i * i + 7 * j) % 160 for i in range(32)] for j in range(8)], f)
-    return Job(directory, LLAMA, "--group-size", "32", "--calibration", ids, "--samples", "8",
+    return Job(directory, model, "--group-size", "32", "--calibration", ids, "--samples", "8",
                "--seqlen", "32", "--threads", "2", *words)
 
 
@@ -148,6 +148,17 @@ def test_methods_without_calibration_go_on(directory):
         out = job.fresh()
         job.start(out, fault=f"sync:{call}:kill").communicate()
         job.resume(out, f"rtn, sync {call}")
+
+
+def test_killed_at_the_head(directory):
+    job = tiny_job(directory, "--lm-head", model=os.path.join(FIXTURES, "opt"))
+    counts = job.counts()
+    for kind in ("sync", "rename"):
+        # Behind the last block: its outputs, the head, the files of OUT.
+        for call in some(counts[kind], counts[kind]) if ALL else range(counts[kind] * 2 // 3, counts[kind] + 1):
+            out = job.fresh()
+            job.start(out, fault=f"{kind}:{call}:kill").communicate()
+            job.resume(out, f"head, {kind} {call}", "--threads", str(1 + call % 3))
 
 
 ERRORS = {"open": ["EIO", "EMFILE"], "read": ["EIO", "EINTR", "short"],

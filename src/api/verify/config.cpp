@@ -192,7 +192,10 @@ void check_coverage(const Subject& s, const Json& q, Findings& f) {
            .expected = text('"', s.blocks, '"'),
            .readers = "transformers does not find this family's blocks without it"});
   const bool says_head = q.contains("lm_head") && q["lm_head"].is_boolean() && q["lm_head"];
-  const bool has_head = s.find("lm_head.qweight") || s.find("embed_out.qweight");
+  const bool has_head = s.find("lm_head.qweight") || s.find("embed_out.qweight") ||
+                        std::ranges::any_of(s.linears, [&](const auto& entry) {
+                          return entry.second.head && s.find(entry.first + ".qweight");
+                        });
   if (says_head != has_head && !s.packed.empty())
     f.add({.subject = "lm_head",
            .problem = has_head ? "is not true, but the head is packed"
