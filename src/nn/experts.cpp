@@ -71,12 +71,15 @@ Tensor GatedMlp::operator()(const Tensor& x, Step& step) const {
 }
 
 void Experts::visit(Visitor& v) {
+  gate.pool = Pool::entry;
   v(router_name, gate);
   if (router.has_correction)
     v(router_name + ".e_score_correction_bias", correction, {gate.outputs});
   for (std::size_t i = 0; i < experts.size(); ++i) {
     const bool stacked = experts[i].gate.stacked != nullptr;
     experts[i].gate.routed = experts[i].up.routed = experts[i].down.routed = true;
+    experts[i].gate.pool = experts[i].up.pool = Pool::entry;
+    experts[i].down.pool = Pool::inner;
     v(stacked ? expert_prefix : text(expert_prefix, '.', i), experts[i]);
   }
 }

@@ -58,13 +58,19 @@ struct Stacked {
   bool transposed = false;  // [count, inputs, width], else [count, width, inputs]
 };
 
+// Whose statistics a linear's input counts in, where the experts of a mixture share theirs: those
+// of all that enters the experts (the router sees the same), or of all that reaches their last
+// linears.
+enum class Pool : std::uint8_t { none, entry, inner };
+
 struct Linear {
   std::int64_t outputs = 0, inputs = 0;
   bool has_bias = false;
   bool transposed = false;  // stored as [inputs, outputs] (GPT-2's Conv1D); loading turns it
   std::shared_ptr<const Stacked> stacked;  // null: the weight is a tensor of its own
   bool keep_precision = false;             // never quantized: the router of a mixture of experts
-  bool routed = false;     // an expert's: which tokens it sees depends on the router
+  bool routed = false;  // an expert's: which tokens it sees depends on the router
+  Pool pool = Pool::none;
   bool unit_rows = false;  // computes with rows of length 1, whatever is stored; loading scales
   Weight weight;
   Tensor bias;  // f32 [outputs]; empty without a bias

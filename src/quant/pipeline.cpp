@@ -289,7 +289,8 @@ class Pipeline {
                            .seconds = site.seconds,
                            .sym = site.scheme.symmetric,
                            .rows = site.rows,
-                           .condition = site.condition};
+                           .condition = site.condition,
+                           .pooled = site.pooled};
     if (site.dead_columns > 0)
       log(LogLevel::detail, site.name, ": ", site.dead_columns, " inputs are always zero");
     if (!site.fallback.empty())

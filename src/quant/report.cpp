@@ -29,6 +29,7 @@ Json module_json(const QuantizedModule& m) {
           {"error", m.error},
           {"damp", m.damp},
           {"rows", m.rows},
+          {"pooled", m.pooled},
           {"condition", m.condition},
           {"fallback", m.fallback.empty() ? Json() : Json(m.fallback)},
           {"seconds", m.seconds}};
@@ -47,7 +48,8 @@ QuantizedModule read_module(const Json& m, const std::string& where) {
           .inputs = json_int(m, "inputs", where, 0),
           .sym = json_bool(m, "sym", where, true),
           .rows = json_int(m, "rows", where, 0),
-          .condition = json_number(m, "condition", where, 0)};
+          .condition = json_number(m, "condition", where, 0),
+          .pooled = json_number(m, "pooled", where, 0)};
 }
 
 EvaluateResult read_evaluation(const Json& j, const std::string& where) {
