@@ -50,12 +50,21 @@ class Visitor {
 };
 
 // Where a linear's weight is a part of a tensor that holds those of several: experts stacked on
-// top of each other, gate and up in one.
+// top of each other, gate and up in one. A checkpoint may hold the linear by itself instead, as
+// quantized ones do: under the linear's own name.
 struct Stacked {
-  std::string weight, bias;           // endings of the tensors' names behind the module's
+  std::string weight, bias;  // of the tensors, in place of the last `levels` parts of the name
+  int levels = 1;
   std::int64_t index = 0, count = 1;  // of the first dimension
-  std::int64_t begin = 0, stride = 1, width = 0;  // outputs begin, begin + stride, ... of `width`
-  bool transposed = false;  // [count, inputs, width], else [count, width, inputs]
+  std::int64_t begin = 0, width = 0;  // the outputs from `begin`, of `width`
+  bool transposed = false;            // [count, inputs, width], else [count, width, inputs]
+
+  // The stacked tensor that holds the weight of the linear of this name.
+  std::string weight_of(const std::string& linear) const { return replaced(linear, weight); }
+  std::string bias_of(const std::string& linear) const { return replaced(linear, bias); }
+
+ private:
+  std::string replaced(std::string linear, const std::string& ending) const;
 };
 
 // Whose statistics a linear's input counts in, where the experts of a mixture share theirs: those

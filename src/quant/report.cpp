@@ -1,6 +1,7 @@
 #include "quant/report.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "core/error.h"
@@ -121,6 +122,13 @@ int module_layer(const std::string& name) {
   for (const std::string& part : parts_of(name))
     if (is_number(part) && part.size() < 9) return std::stoi(part);
   return -1;
+}
+
+std::string tokens_in_words(const QuantizedModule& m) {
+  if (m.rows == 0 && m.pooled > 0) return "0, pooled";
+  if (m.rows == 0) return {};
+  if (m.pooled == 0) return std::to_string(m.rows);
+  return text(m.rows, ", ", std::llround(100 * m.pooled), " % pooled");
 }
 
 Json evaluation_json(const EvaluateResult& r) {
