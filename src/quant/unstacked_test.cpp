@@ -96,14 +96,21 @@ TEST_P(StackedExperts, AreQuantizedAndReadBackPacked) {
     if (!routed) continue;
     ++checked;
     const Linear& was = *before.all.at(name);
-    EXPECT_LT(largest_gap(dequantized(was.weight), dequantized(l->weight)), 0.01) << name;
-    if (was.bias) EXPECT_EQ(largest_gap(was.bias, l->bias), 0) << name;
+    const Tensor w = dequantized(was.weight);
+    double largest = 0;
+    for (const float f : w.data<float>()) largest = std::max<double>(largest, std::abs(f));
+    EXPECT_LT(largest_gap(w, dequantized(l->weight)), 0.05 * largest) << name;
+    if (was.bias) {
+      EXPECT_EQ(largest_gap(was.bias, l->bias), 0) << name;
+    }
   }
   EXPECT_EQ(checked, 2 * 4 * (fused ? 2 : 3));
   const Tensor a = outputs_of(*plain), b = outputs_of(*packed), c = outputs_of(*unpacked);
   EXPECT_LT(largest_gap(b, c), 1e-5);
-  EXPECT_LT(largest_gap(a, b), 0.05);
   EXPECT_GT(largest_gap(a, b), 0);
+  // The stacked model with the same values: its parts are where the linears by themselves are.
+  for (auto& [name, l] : before.all) l->weight = dequantized(after.all.at(name)->weight);
+  EXPECT_LT(largest_gap(outputs_of(*plain), b), 1e-5);
 }
 
 // What stays plain beside packed experts is taken apart with them, its values as they were.
@@ -137,7 +144,9 @@ TEST_P(StackedExperts, StayStackedWhereNoneIsQuantized) {
   quantize_checkpoint(model(), path / "out", options);
   const Checkpoint source = open_model(model()), made = open_model(path / "out");
   for (const TensorInfo& t : source.source->tensors())
-    if (t.shape.rank() == 3) EXPECT_TRUE(made.source->find(t.name)) << t.name;
+    if (t.shape.rank() == 3) {
+      EXPECT_TRUE(made.source->find(t.name)) << t.name;
+    }
   EXPECT_NO_THROW(load_decoder(made));
 }
 
