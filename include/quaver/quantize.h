@@ -112,6 +112,9 @@ struct QuantizedModule {
   bool sym = true;
   std::int64_t rows = 0;  // calibration rows that it saw; 0 without calibration
   double condition = 0;   // of the damped Hessian, at least; 0 where there is none
+  // An expert's: the share of its Hessian that comes from all experts of its layer; 1 where no
+  // calibration token reached it. 0 for other linears.
+  double pooled = 0;
 };
 
 struct QuantizeSample {  // a prompt, and how each model goes on, greedily

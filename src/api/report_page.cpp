@@ -223,15 +223,32 @@ std::string exceptions(const Description& d) {
 std::string module_table(const QuantizeReport& r) {
   std::string out =
       "<details><summary>All modules</summary><div class=\"scroll\"><table><tr><th>module</th>"
-      "<th>method</th><th>shape</th><th>bits</th><th>group</th><th>error</th><th>rows</th>"
+      "<th>method</th><th>shape</th><th>bits</th><th>group</th><th>error</th><th>tokens</th>"
       "<th>condition ≥</th><th>damping</th><th>seconds</th></tr>\n";
   for (const QuantizedModule& m : r.modules)
     out += text("<tr><td>", html_escaped(m.name), "</td><td>", html_escaped(m.method), "</td><td>",
                 m.outputs, " × ", m.inputs, "</td><td>", m.bits, "</td><td>", m.group_size,
-                "</td><td>", short_number(m.error), "</td><td>", m.rows, "</td><td>",
+                "</td><td>", short_number(m.error), "</td><td>", tokens_in_words(m), "</td><td>",
                 m.condition > 0 ? short_number(m.condition) : std::string("–"), "</td><td>",
                 short_number(m.damp), "</td><td>", rounded(m.seconds, 2), "</td></tr>\n");
   return out + "</table></div></details>\n";
+}
+
+// What the router sent to the experts, where there are any.
+std::string experts_paragraph(const QuantizeReport& r) {
+  std::int64_t fewest = 0, most = 0, count = 0, unreached = 0;
+  for (const QuantizedModule& m : r.modules) {
+    if (m.pooled == 0) continue;
+    fewest = count == 0 ? m.rows : std::min(fewest, m.rows);
+    most = std::max(most, m.rows);
+    ++count;
+    unreached += m.rows == 0;
+  }
+  if (count == 0) return {};
+  return text("<p class=\"soft\">The ", count, " linears of experts saw ", fewest, " to ", most,
+              " calibration tokens each; the Hessian of each is shrunk towards that of all experts "
+              "of its layer, the more the fewer it saw. ",
+              unreached, " saw none and have their layer's alone.</p>\n");
 }
 
 std::string memory_chart(const QuantizeReport& r) {
@@ -346,7 +363,7 @@ std::string report_page(const Description& d) {
       html_escaped(command_of(d)), "</pre>\n");
   if (d.report.evaluation) out += quality(*d.report.evaluation);
   if (!d.report.modules.empty()) out += pictures(d.report);
-  out += "<h2>Damping and fallbacks</h2>\n" + exceptions(d);
+  out += "<h2>Damping and fallbacks</h2>\n" + exceptions(d) + experts_paragraph(d.report);
   out += memory_chart(d.report);
   out += "<h2>Modules</h2>\n" + module_table(d.report);
   return out + "</body></html>\n";

@@ -15,10 +15,10 @@ constexpr std::size_t most_table_rows = 40;  // above, modules of the same kind 
 
 std::string full_table(const QuantizeReport& report) {
   std::vector<std::vector<std::string>> rows{
-      {"module", "method", "bits", "group", "error", "damp", "seconds"}};
+      {"module", "method", "bits", "group", "error", "tokens", "damp", "seconds"}};
   for (const QuantizedModule& m : report.modules)
     rows.push_back({m.name, m.method, std::to_string(m.bits), std::to_string(m.group_size),
-                    fixed(m.error, 5), fixed(m.damp, 3), fixed(m.seconds, 2)});
+                    fixed(m.error, 5), tokens_in_words(m), fixed(m.damp, 3), fixed(m.seconds, 2)});
   return aligned(rows);
 }
 
@@ -27,6 +27,7 @@ std::string condensed_table(const QuantizeReport& report) {
     const QuantizedModule* first = nullptr;
     bool mixed = false;
     int count = 0;
+    std::int64_t fewest = 0, most = 0;  // tokens
     double error = 0, worst = 0, damp = 0, seconds = 0;
   };
   std::vector<std::string> order;
@@ -36,21 +37,26 @@ std::string condensed_table(const QuantizeReport& report) {
     if (line.count++ == 0) order.push_back(module_kind(m.name)), line.first = &m;
     line.mixed |= m.bits != line.first->bits || m.group_size != line.first->group_size ||
                   m.method != line.first->method;
+    line.fewest = line.count == 1 ? m.rows : std::min(line.fewest, m.rows);
+    line.most = std::max(line.most, m.rows);
     line.error += m.error;
     line.worst = std::max(line.worst, m.error);
     line.damp = std::max(line.damp, m.damp);
     line.seconds += m.seconds;
   }
   std::vector<std::vector<std::string>> rows{{"modules", "count", "method", "bits", "group",
-                                              "mean error", "worst", "max damp", "seconds"}};
+                                              "mean error", "worst", "tokens", "max damp",
+                                              "seconds"}};
   for (const std::string& kind : order) {
     const Line& line = lines[kind];
     const QuantizedModule& m = *line.first;
-    rows.push_back({kind, std::to_string(line.count), line.mixed ? "mixed" : m.method,
-                    line.mixed ? "mixed" : std::to_string(m.bits),
-                    line.mixed ? "mixed" : std::to_string(m.group_size),
-                    fixed(line.error / line.count, 5), fixed(line.worst, 5), fixed(line.damp, 3),
-                    fixed(line.seconds, 2)});
+    rows.push_back(
+        {kind, std::to_string(line.count), line.mixed ? "mixed" : m.method,
+         line.mixed ? "mixed" : std::to_string(m.bits),
+         line.mixed ? "mixed" : std::to_string(m.group_size), fixed(line.error / line.count, 5),
+         fixed(line.worst, 5),
+         line.fewest == line.most ? std::to_string(line.most) : text(line.fewest, "..", line.most),
+         fixed(line.damp, 3), fixed(line.seconds, 2)});
   }
   return aligned(rows);
 }
@@ -62,6 +68,12 @@ std::string summary(const QuantizeReport& report) {
   out += report.modules.size() > most_table_rows ? condensed_table(report) : full_table(report);
   for (const QuantizedModule& m : report.modules)
     if (!m.fallback.empty()) out += text("fallback: ", m.name, ": ", m.fallback, "\n");
+  const auto unreached =
+      std::ranges::count_if(report.modules, [](const auto& m) { return m.pooled == 1; });
+  if (unreached > 0)
+    out += text("pooled: ", unreached,
+                " linears of experts that no calibration token reached have the Hessian of all "
+                "experts of their layer\n");
   out += text("\n", report.modules.size(), " modules, ", fixed(report.bits_per_weight, 3),
               " bits a weight, ", time_in_words(report.seconds), ", at most ",
               in_words(report.peak_rss_bytes), " of memory, ", in_words(report.disk_bytes),

@@ -39,6 +39,14 @@ PackedPlan packed_plan(const Checkpoint& c, const std::string& module) {
   return {&format, *scheme};
 }
 
+// Whether the linear is to be read out of a stacked tensor, and not by itself as in quantized
+// checkpoints.
+bool is_in_stack(const Checkpoint& c, const std::string& name, const Linear& l) {
+  if (!l.stacked) return false;
+  if (c.source->find(l.stacked->weight_of(name))) return true;
+  return c.quantization.is_null() && !c.source->find(name + ".weight");
+}
+
 // Lists what the model needs and compares it with what is there.
 class Checker final : public Visitor {
  public:
@@ -48,12 +56,12 @@ class Checker final : public Visitor {
     need(name, shape, std::nullopt);
   }
   void linear(const std::string& name, Linear& l) override {
-    if (l.stacked) {
+    if (is_in_stack(checkpoint_, name, l)) {
       const Stacked& s = *l.stacked;
-      need(name + s.weight,
+      need(s.weight_of(name),
            s.transposed ? Shape({s.count, l.inputs, s.width}) : Shape({s.count, s.width, l.inputs}),
            std::nullopt);
-      if (l.has_bias) need(name + s.bias, {s.count, s.width}, std::nullopt);
+      if (l.has_bias) need(s.bias_of(name), {s.count, s.width}, std::nullopt);
       return;
     }
     if (const PackedPlan plan = packed_plan(checkpoint_, name); plan.format) {
@@ -166,9 +174,9 @@ void check_names(Checkpoint& c) {
   checker.throw_problems();
 }
 
-// [a, b] -> [b, a], of any element size.
-Tensor transposed(const Tensor& t) {
-  const std::int64_t rows = t.dim(0), cols = t.dim(1);
+// The columns from `first` of [a, b] as rows, of any element size.
+Tensor transposed(const Tensor& t, std::int64_t first, std::int64_t cols) {
+  const std::int64_t rows = t.dim(0), width = t.dim(1);
   const auto size = static_cast<std::int64_t>(size_of(t.dtype()));
   Tensor turned = Tensor::raw({cols, rows}, t.dtype());
   const auto* from = static_cast<const std::byte*>(t.host());
@@ -176,7 +184,7 @@ Tensor transposed(const Tensor& t) {
   parallel_for(cols, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = 0; r < rows; ++r)
       for (std::int64_t c = begin; c < end; ++c)
-        std::memcpy(to + (c * rows + r) * size, from + (r * cols + c) * size,
+        std::memcpy(to + (c * rows + r) * size, from + (r * width + first + c) * size,
                     static_cast<std::size_t>(size));
   });
   return turned;
@@ -191,15 +199,7 @@ Tensor part_of(const Tensor& stack, const Linear& l, std::int64_t inputs) {
                                            : Shape({s.count * s.width, inputs}));
   const std::int64_t rows = all.dim(0) / s.count;
   const Tensor mine = all.rows(s.index * rows, (s.index + 1) * rows);
-  if (!turned && s.stride == 1) return mine.rows(s.begin, s.begin + l.outputs);
-  const Tensor by_output = turned ? transposed(mine) : mine;
-  Tensor part = Tensor::raw({l.outputs, inputs}, by_output.dtype());
-  const auto row_bytes = size_of(part.dtype()) * static_cast<std::size_t>(inputs);
-  for (std::int64_t i = 0; i < l.outputs; ++i)
-    std::memcpy(static_cast<std::byte*>(part.host()) + static_cast<std::size_t>(i) * row_bytes,
-                by_output.rows(s.begin + i * s.stride, s.begin + i * s.stride + 1).host(),
-                row_bytes);
-  return part;
+  return turned ? transposed(mine, s.begin, l.outputs) : mine.rows(s.begin, s.begin + l.outputs);
 }
 
 // Each row divided by its length and rounded to the type that is stored, as the published code
@@ -240,10 +240,10 @@ class Loader final : public Visitor {
     t = shape.rank() == 1 ? vector(name) : matrix(name);
   }
   void linear(const std::string& name, Linear& l) override {
-    if (l.stacked) {
-      l.weight = part_of(matrix(name + l.stacked->weight), l, l.inputs);
+    if (is_in_stack(checkpoint_, name, l)) {
+      l.weight = part_of(matrix(l.stacked->weight_of(name)), l, l.inputs);
       if (l.has_bias)
-        l.bias = to_f32(part_of(matrix(name + l.stacked->bias), l, 1)).reshaped({l.outputs});
+        l.bias = to_f32(part_of(matrix(l.stacked->bias_of(name)), l, 1)).reshaped({l.outputs});
       return;
     }
     if (const PackedPlan plan = packed_plan(checkpoint_, name); plan.format) {
@@ -259,7 +259,7 @@ class Loader final : public Visitor {
       if (l.unit_rows) l.weight = dequantized(l.weight);
     } else {
       const Tensor stored = matrix(name + ".weight");
-      l.weight = l.transposed ? transposed(stored) : stored;
+      l.weight = l.transposed ? transposed(stored, 0, stored.dim(1)) : stored;
     }
     if (l.unit_rows) l.weight = with_unit_rows(std::get<Tensor>(l.weight));
     if (l.has_bias) l.bias = vector(name + ".bias");
@@ -417,6 +417,14 @@ std::unique_ptr<Decoder> load_decoder(const Checkpoint& checkpoint) {
   Loader loader(checkpoint);
   decoder->visit(loader);
   return decoder;
+}
+
+Tensor stacked_part(const Checkpoint& checkpoint, const std::string& linear, const Linear& l,
+                    bool bias) {
+  const Stacked& s = *l.stacked;
+  const Tensor all = checkpoint.source->read(bias ? s.bias_of(linear) : s.weight_of(linear));
+  const Tensor part = part_of(all, l, bias ? 1 : l.inputs);
+  return bias ? part.reshaped({l.outputs}) : part;
 }
 
 std::int64_t count_non_finite(const Tensor& t) {

@@ -42,6 +42,10 @@ void load(const Checkpoint& checkpoint, Ends& ends);
 // The whole model in memory.
 std::unique_ptr<Decoder> load_decoder(const Checkpoint& checkpoint);
 
+// The part of its stacked tensor that a linear's weight is, or with `bias` its bias, as stored.
+Tensor stacked_part(const Checkpoint& checkpoint, const std::string& linear, const Linear& l,
+                    bool bias);
+
 // How many elements of a host tensor of floats are infinite or not a number; 0 for other types.
 std::int64_t count_non_finite(const Tensor& t);
 

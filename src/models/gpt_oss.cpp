@@ -15,6 +15,7 @@ BlockLayout layout(const Config& c, int layer) {
   Experts::Router router = config_router(c.json, 4, false);
   router.softmax_chosen = router.has_bias = true;
   l.mlp = mixture_mlp({.experts = config_size(c.json, {"num_local_experts"}, 4096, 128),
+                       .expert_names = {"#.gate_proj", "#.up_proj", "#.down_proj"},
                        .sizes = {.hidden = c.hidden,
                                  .inner = c.intermediate,
                                  .function = Activation::gelu_quick,

@@ -18,6 +18,7 @@ BlockLayout mixture_layout(const Config& c) {
   router.softmax_chosen = true;
   l.mlp = mixture_mlp({.prefix = "block_sparse_moe",
                        .experts = config_size(c.json, {"num_local_experts"}, 4096, 8),
+                       .expert_names = {"input_linear.#.linear", "", "output_linear.#.linear"},
                        .sizes = {.hidden = c.hidden,
                                  .inner = c.intermediate,
                                  .function = config_activation(c.json, "hidden_act", "silu")},

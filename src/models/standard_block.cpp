@@ -1,5 +1,6 @@
 #include "models/standard_block.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace quaver {
@@ -66,26 +67,29 @@ class FusedMlp final : public Mlp {
   Linear both_, down_;
 };
 
-// Makes the linears of expert `index` parts of the stacked tensors.
+// Makes the linears of expert `index` parts of the stacked tensors. Where gate and up take turns,
+// the linears are the halves of their outputs as they are stored: so GPTQModel has them.
 void stack(GatedMlp& mlp, const MixtureLayout& l, std::int64_t index) {
-  const bool turns = l.stacked_by_turns;
-  const auto part = [&](Linear& linear, std::int64_t begin, std::int64_t stride,
-                        std::int64_t width) {
-    linear.stacked = std::make_shared<const Stacked>(Stacked{.weight = "",
-                                                             .bias = l.stacked_bias,
-                                                             .index = index,
-                                                             .count = l.experts,
-                                                             .begin = begin,
-                                                             .stride = stride,
-                                                             .width = width,
-                                                             .transposed = l.stacked_transposed});
-    linear.keep_precision = true;  // no quantized layout stacks its parts
+  const auto part = [&](Linear& linear, std::string& name, const std::string& tensor,
+                        std::int64_t begin, std::int64_t width) {
+    name.replace(name.find('#'), 1, std::to_string(index));
+    linear.stacked = std::make_shared<const Stacked>(
+        Stacked{.weight = tensor,
+                .bias = tensor + l.stacked_bias,
+                .levels = 1 + static_cast<int>(std::ranges::count(name, '.')),
+                .index = index,
+                .count = l.experts,
+                .begin = begin,
+                .width = width,
+                .transposed = l.stacked_transposed});
   };
   const std::int64_t inner = l.sizes.inner;
-  part(mlp.gate, 0, turns ? 2 : 1, 2 * inner);
-  part(mlp.up, turns ? 1 : inner, turns ? 2 : 1, 2 * inner);
-  part(mlp.down, 0, 1, l.sizes.hidden);
-  mlp.names = {l.stacked_gate_up, l.stacked_gate_up, l.stacked_down};
+  mlp.by_turns = l.stacked_by_turns;
+  mlp.fused = mlp.names.up.empty();
+  if (mlp.fused) mlp.gate.outputs = 2 * inner;
+  part(mlp.gate, mlp.names.gate, l.stacked_gate_up, 0, 2 * inner);
+  if (!mlp.fused) part(mlp.up, mlp.names.up, l.stacked_gate_up, inner, 2 * inner);
+  part(mlp.down, mlp.names.down, l.stacked_down, 0, l.sizes.hidden);
 }
 
 class MixtureMlp final : public Mlp {

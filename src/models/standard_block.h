@@ -44,7 +44,9 @@ struct MixtureLayout {
   bool shared_bias = false;
   std::string shared_name, shared_gate;
   std::string router_name = "gate", expert_prefix = "experts";
-  // All experts in two tensors: gate and up, and down. Empty: a module for each expert.
+  // All experts in two tensors: gate and up, and down. Empty: a module for each expert. The names
+  // of what a quantized checkpoint has in their place are `expert_names`, with # for the expert's
+  // number; no name for up: gate and up are one linear there too.
   std::string stacked_gate_up, stacked_down;
   bool stacked_transposed = false;  // [experts, inputs, outputs]
   bool stacked_by_turns = false;    // gate and up take turns, else gate first

@@ -56,13 +56,20 @@ GatedMlp::GatedMlp(std::int64_t hidden, std::int64_t inner, Activation f, bool b
 
 void GatedMlp::visit(Visitor& v) {
   v(names.gate, gate);
-  v(names.up, up);
+  if (!fused) v(names.up, up);
   v(names.down, down);
 }
 
 Tensor GatedMlp::operator()(const Tensor& x, Step& step) const {
   const auto widened = [&] {  // a function, so that what it needs is freed before `down`
-    const Tensor g = gate(x, step), u = up(x, step);
+    Tensor g = gate(x, step), u;
+    if (fused) {
+      u = columns(g, down.inputs, down.inputs);
+      g = columns(g, 0, down.inputs);
+    } else {
+      u = up(x, step);
+    }
+    if (by_turns) take_turns(g, u);
     if (limit == 0) return gated(g, function, u);
     const Tensor cut = activation(map(g, Map::clip_above, limit), function);
     return cut + times(cut, map(u, Map::clip, limit));
@@ -70,13 +77,27 @@ Tensor GatedMlp::operator()(const Tensor& x, Step& step) const {
   return down(widened(), step);
 }
 
+// Of the outputs of both linears, one after the other, the even ones are gate's.
+void GatedMlp::take_turns(Tensor& g, Tensor& u) const {
+  const std::int64_t rows = g.dim(0), inner = g.dim(1);
+  Tensor both = empty_on(g.device(), {rows, 2 * inner});
+  place_columns(g, both, 0);
+  place_columns(u, both, inner);
+  const Tensor pairs = both.reshaped({rows * inner, 2});
+  g = columns(pairs, 0, 1).reshaped({rows, inner});
+  u = columns(pairs, 1, 1).reshaped({rows, inner});
+}
+
 void Experts::visit(Visitor& v) {
+  gate.pool = Pool::entry;
   v(router_name, gate);
   if (router.has_correction)
     v(router_name + ".e_score_correction_bias", correction, {gate.outputs});
   for (std::size_t i = 0; i < experts.size(); ++i) {
     const bool stacked = experts[i].gate.stacked != nullptr;
     experts[i].gate.routed = experts[i].up.routed = experts[i].down.routed = true;
+    experts[i].gate.pool = experts[i].up.pool = Pool::entry;
+    experts[i].down.pool = Pool::inner;
     v(stacked ? expert_prefix : text(expert_prefix, '.', i), experts[i]);
   }
 }

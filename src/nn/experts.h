@@ -14,6 +14,8 @@ struct GatedMlp {
   Linear gate, up, down;
   Activation function = Activation::silu;
   Names names;
+  bool fused = false;     // `gate` holds up too, as the second half of its outputs
+  bool by_turns = false;  // of the outputs of gate, then up, every other one is gate's (gpt-oss)
   float limit =
       0;  // gpt-oss: min(gate, limit), up cut to the limits, and (up + 1) * f(gate); 0: not
 
@@ -21,6 +23,9 @@ struct GatedMlp {
   GatedMlp(std::int64_t hidden, std::int64_t inner, Activation f, bool bias = false);
   void visit(Visitor& v);
   Tensor operator()(const Tensor& x, Step& step) const;
+
+ private:
+  void take_turns(Tensor& g, Tensor& u) const;
 };
 
 struct Experts {

@@ -1,6 +1,17 @@
 #include "nn/module.h"
 
+#include "core/error.h"
+
 namespace quaver {
+
+std::string Stacked::replaced(std::string linear, const std::string& ending) const {
+  for (int i = 0; i < levels; ++i) {
+    const std::size_t dot = linear.rfind('.');
+    ensure(dot != std::string::npos, "[loading] '", linear, "' is no name of a stacked linear");
+    linear.resize(dot);
+  }
+  return linear + "." + ending;
+}
 
 Tensor Linear::operator()(const Tensor& x, Step& step) const {
   if (step.observer) step.observer->input_of(*this, x);

@@ -50,13 +50,27 @@ class Visitor {
 };
 
 // Where a linear's weight is a part of a tensor that holds those of several: experts stacked on
-// top of each other, gate and up in one.
+// top of each other, gate and up in one. A checkpoint may hold the linear by itself instead, as
+// quantized ones do: under the linear's own name.
 struct Stacked {
-  std::string weight, bias;           // endings of the tensors' names behind the module's
+  std::string weight, bias;  // of the tensors, in place of the last `levels` parts of the name
+  int levels = 1;
   std::int64_t index = 0, count = 1;  // of the first dimension
-  std::int64_t begin = 0, stride = 1, width = 0;  // outputs begin, begin + stride, ... of `width`
-  bool transposed = false;  // [count, inputs, width], else [count, width, inputs]
+  std::int64_t begin = 0, width = 0;  // the outputs from `begin`, of `width`
+  bool transposed = false;            // [count, inputs, width], else [count, width, inputs]
+
+  // The stacked tensor that holds the weight of the linear of this name.
+  std::string weight_of(const std::string& linear) const { return replaced(linear, weight); }
+  std::string bias_of(const std::string& linear) const { return replaced(linear, bias); }
+
+ private:
+  std::string replaced(std::string linear, const std::string& ending) const;
 };
+
+// Whose statistics a linear's input counts in, where the experts of a mixture share theirs: those
+// of all that enters the experts (the router sees the same), or of all that reaches their last
+// linears.
+enum class Pool : std::uint8_t { none, entry, inner };
 
 struct Linear {
   std::int64_t outputs = 0, inputs = 0;
@@ -64,7 +78,8 @@ struct Linear {
   bool transposed = false;  // stored as [inputs, outputs] (GPT-2's Conv1D); loading turns it
   std::shared_ptr<const Stacked> stacked;  // null: the weight is a tensor of its own
   bool keep_precision = false;             // never quantized: the router of a mixture of experts
-  bool routed = false;     // an expert's: which tokens it sees depends on the router
+  bool routed = false;  // an expert's: which tokens it sees depends on the router
+  Pool pool = Pool::none;
   bool unit_rows = false;  // computes with rows of length 1, whatever is stored; loading scales
   Weight weight;
   Tensor bias;  // f32 [outputs]; empty without a bias

@@ -21,6 +21,7 @@
 #include "quant/head.h"
 #include "quant/matrix.h"
 #include "quant/staged.h"
+#include "quant/unstacked.h"
 
 namespace quaver {
 namespace {
@@ -278,6 +279,18 @@ class Forecaster {
                                       (exact_stream_ ? 2 : 1));
   }
 
+  // Of what the experts of a block share (quant/pooled.h).
+  std::uint64_t pooled_bytes(const Kind& kind) const {
+    std::uint64_t entry = 0, inner = 0;
+    for (const PlannedSite* site : kind.sites) {
+      if (!passes_.at(site->method)->wants_pooled_experts()) continue;
+      const auto n = static_cast<std::uint64_t>(site->inputs);
+      if (site->pool == Pool::entry) entry = n * n * sizeof(float);
+      if (site->pool == Pool::inner) inner = n * n * sizeof(float);
+    }
+    return entry > 0 || inner > 0 ? entry + inner : 0;
+  }
+
   void memory(MemoryNeeds& needs) const {
     const auto ends = checkpoint_.arch->ends(checkpoint_.model);
     Sizes sizes;
@@ -295,7 +308,7 @@ class Forecaster {
                   kind.bytes_at_once;
       for (const PlannedSite* site : kind.sites) {
         const Stop alone{{site}, site->inputs, 0, 0};
-        needs.solving = std::max(needs.solving, solve_bytes(alone));
+        needs.solving = std::max(needs.solving, solve_bytes(alone) + pooled_bytes(kind));
       }
       double statistics = 0;
       for (const Stop& stop : kind.stops) {
@@ -304,7 +317,8 @@ class Forecaster {
         statistics = std::max(statistics, n * n * sizeof(float) * streams);
       }
       needs.running = std::max(needs.running, static_cast<std::uint64_t>(running));
-      needs.statistics = std::max(needs.statistics, static_cast<std::uint64_t>(statistics));
+      needs.statistics =
+          std::max(needs.statistics, static_cast<std::uint64_t>(statistics) + pooled_bytes(kind));
     }
     if (inputs_.evaluate) needs.evaluation = params;
   }
@@ -312,7 +326,7 @@ class Forecaster {
   void disk(Forecast& f) const {
     double stored = 0, weights = 0;
     std::uint64_t packed = 0;
-    std::set<std::string> replaced;
+    std::set<std::string> replaced, stacks;
     for (const PlannedSite& site : plan_.sites) {
       for (const PartInfo& part : plan_.format->parts(site.scheme, site.outputs, site.inputs)) {
         const auto bytes = static_cast<std::uint64_t>(part.shape.size()) * size_of(part.dtype);
@@ -324,6 +338,16 @@ class Forecaster {
     }
     f.bits_per_weight = stored / weights;
     f.disk = packed;
+    if (std::ranges::any_of(plan_.sites, &PlannedSite::stacked))
+      for (int layer = 0; layer < checkpoint_.model.layers; ++layer)
+        for (const UnstackedPart& part : unstacked_parts(checkpoint_, layer)) {
+          const TensorInfo* stack = checkpoint_.source->find(part.stack);
+          const std::int64_t size = part.shape.outputs * (part.is_bias ? 1 : part.shape.inputs);
+          if (!replaced.contains(part.name))
+            f.disk += static_cast<std::uint64_t>(size) * size_of(stack->dtype);
+          stacks.insert(part.stack);
+        }
+    replaced.merge(stacks);
     for (const TensorInfo& t : checkpoint_.source->tensors())
       if (!replaced.contains(t.name))
         f.disk += static_cast<std::uint64_t>(t.shape.size()) * size_of(t.dtype);
@@ -415,13 +439,18 @@ class Forecaster {
     const auto rows = static_cast<double>(inputs_.rows);
     for (const Kind& kind : kinds_) {
       double solves = 0, statistics = 0;
-      const double forwards =
-          (exact_stream_ ? 2 : 1) + (plan_.needs.calibration() && !inputs_.true_sequential ? 1 : 0);
+      const bool pools = pooled_bytes(kind) > 0;
+      const double forwards = (exact_stream_ ? 2 : 1) +
+                              (plan_.needs.calibration() && !inputs_.true_sequential ? 1 : 0) +
+                              (pools ? 1 : 0);
       const double passes = kind.seconds_a_row * rows * forwards;
       for (const Stop& stop : kind.stops) {
         auto& gram = grams[stop.inputs];
         if (gram == 0) gram = gram_seconds_a_row(stop.inputs);
-        statistics += gram * rows * static_cast<double>(stop.rows) / static_cast<double>(kind.rows);
+        // What reaches the experts' last linears is counted for the pool, too.
+        const double times = pools && stop.sites.front()->pool == Pool::inner ? 2 : 1;
+        statistics +=
+            times * gram * rows * static_cast<double>(stop.rows) / static_cast<double>(kind.rows);
         const SolveCost& cost = costs.at(stop.sites.front()->method);
         solves += cost.of_group(static_cast<double>(stop.inputs));
       }

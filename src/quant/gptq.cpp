@@ -372,6 +372,7 @@ class Gptq final : public BlockPass {
   explicit Gptq(const GptqSettings& settings) : settings_(settings) {}
 
   bool wants_exact_stream() const override { return settings_.stream_target > 0; }
+  bool wants_pooled_experts() const override { return !settings_.as_autogptq; }
 
   // The factor and its inverse, later the factor, the damped Hessian and a Gram matrix; the shifted
   // target while it is made, or codes and what they stand for; what each thread walks along.
@@ -406,10 +407,13 @@ class Gptq final : public BlockPass {
  private:
   SiteReport quantize(Site& site, const BlockJob& job, const GptqInputs& inputs) const {
     const InverseFactor& factor = inputs.factor;
-    const bool works = factor.failure.empty();
+    const std::string why = job.tokens == 0 && job.pooled == 0 && factor.dead == job.hessian.dim(0)
+                                ? "no calibration token reached it"
+                                : factor.failure;
+    const bool works = why.empty();
     Tensor w = dequantized(site.linear->weight);
     const double whole = works ? energy(job.hessian, w) : 0;
-    if (settings_.as_autogptq) w = without_dead_columns(job.hessian, w);
+    if (works && settings_.as_autogptq) w = without_dead_columns(job.hessian, w);
     if (works && job.cross) w = shifted_target(w, job.cross, inputs, settings_.stream_target);
     double loss = 0;
     Quantized q = works ? gptq_quantize(w, site.scheme, *job.format, inputs, settings_, &loss)
@@ -420,9 +424,10 @@ class Gptq final : public BlockPass {
                       .method = works ? "gptq" : "rtn",
                       .scheme = site.scheme,
                       .damp = factor.damp,
-                      .fallback = factor.failure,
+                      .fallback = why,
                       .dead_columns = factor.dead,
                       .rows = job.tokens,
+                      .pooled = job.pooled,
                       .condition = factor.condition};
     Tensor lost = dequantized(q);
     auto difference = lost.data<float>();

@@ -30,6 +30,7 @@ struct SiteReport {
   std::string fallback;  // why another method was used; empty: none
   std::int64_t dead_columns = 0;
   std::int64_t rows = 0;  // calibration rows that the linear saw
+  double pooled = 0;      // BlockJob::pooled
   double condition = 0;   // of the damped Hessian, at least
   double seconds = 0;
 };
@@ -57,7 +58,9 @@ struct BlockJob {
   const Format* format = nullptr;
   // f32 [inputs, inputs]: mean of x x^T, lower triangle valid. Empty: not asked for.
   Tensor hessian;
-  std::int64_t tokens = 0;     // rows of x that it was made of
+  std::int64_t tokens = 0;  // rows of x that it was made of
+  // The share of `hessian` that comes from all experts of the layer; 1 where this one saw no token.
+  double pooled = 0;
   std::int64_t sequences = 0;  // in the whole calibration
   // f32 [inputs, inputs]: mean of (x_f - x) x^T, where x_f is what the linear sees in the model as
   // it was. Empty: not asked for, or no difference.
@@ -82,6 +85,8 @@ class BlockPass {
   }
   // Whether the model as it was shall run beside the quantized one, for job.cross.
   virtual bool wants_exact_stream() const { return false; }
+  // Whether experts' Hessians shall be shrunk towards that of all experts (quant/pooled.h).
+  virtual bool wants_pooled_experts() const { return false; }
 };
 
 struct Needs {  // what the pipeline must collect; it collects no more

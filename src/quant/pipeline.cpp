@@ -20,6 +20,7 @@
 #include "quant/head.h"
 #include "quant/job.h"
 #include "quant/staged.h"
+#include "quant/unstacked.h"
 #include "quant/work.h"
 
 namespace quaver {
@@ -298,6 +299,8 @@ class Pipeline {
     for (const PlannedSite& site : plan_.sites)
       if (site.layer == layer) sites.insert(site.name);
     for (const std::string& site : sites) write(site, work, sink);
+    if (!is_head(layer) && std::ranges::any_of(plan_.sites, &PlannedSite::stacked))
+      write_unstacked(layer, sites, sink);
     for (const TensorInfo& t : checkpoint_.source->tensors())
       if (!is_head(layer) && t.name.starts_with(name + ".") && !written_.contains(t.name))
         copy(t.name, sink);
@@ -314,7 +317,8 @@ class Pipeline {
                            .seconds = site.seconds,
                            .sym = site.scheme.symmetric,
                            .rows = site.rows,
-                           .condition = site.condition};
+                           .condition = site.condition,
+                           .pooled = site.pooled};
     if (site.dead_columns > 0)
       log(LogLevel::detail, site.name, ": ", site.dead_columns, " inputs are always zero");
     if (!site.fallback.empty())
@@ -347,6 +351,17 @@ class Pipeline {
       if (!name.ends_with(".g_idx")) stored_bits_ += 8.0 * static_cast<double>(tensor.bytes());
     }
     written_.insert(site + ".weight");
+  }
+
+  // Packed weights do not stack, so the tensors that did are written linear by linear.
+  void write_unstacked(int layer, const std::set<std::string>& packed, TensorSink& sink) {
+    for (const UnstackedPart& part : unstacked_parts(checkpoint_, layer)) {
+      written_.insert(part.stack);
+      if (!part.is_bias && packed.contains(part.linear)) continue;
+      const Tensor tensor = part.read(checkpoint_);
+      sink.write(part.name, tensor);
+      digests_[part.name] = digest({tensor.host(), tensor.bytes()});
+    }
   }
 
   void copy(const std::string& name, TensorSink& sink) {

@@ -117,7 +117,12 @@ class LinearList final : public Visitor {
   void parameter(const std::string&, Tensor&, const Shape&) override {}
   void linear(const std::string& name, Linear& l) override {
     if (l.keep_precision) return;
-    found.push_back({.name = name, .layer = layer, .outputs = l.outputs, .inputs = l.inputs});
+    found.push_back({.name = name,
+                     .layer = layer,
+                     .outputs = l.outputs,
+                     .inputs = l.inputs,
+                     .pool = l.routed ? l.pool : Pool::none,
+                     .stacked = l.stacked != nullptr});
   }
   int layer = 0;
   std::vector<PlannedSite> found;

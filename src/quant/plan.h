@@ -16,6 +16,8 @@ struct PlannedSite {
   std::string name;
   int layer = 0;  // the model's number of layers: the output head
   std::int64_t outputs = 0, inputs = 0;
+  Pool pool = Pool::none;  // of a routed linear
+  bool stacked = false;    // in the checkpoint a part of a tensor that holds several linears
   Scheme scheme;
   const Method* method = nullptr;
 };

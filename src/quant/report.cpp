@@ -1,6 +1,7 @@
 #include "quant/report.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "core/error.h"
@@ -29,6 +30,7 @@ Json module_json(const QuantizedModule& m) {
           {"error", m.error},
           {"damp", m.damp},
           {"rows", m.rows},
+          {"pooled", m.pooled},
           {"condition", m.condition},
           {"fallback", m.fallback.empty() ? Json() : Json(m.fallback)},
           {"seconds", m.seconds}};
@@ -47,7 +49,8 @@ QuantizedModule read_module(const Json& m, const std::string& where) {
           .inputs = json_int(m, "inputs", where, 0),
           .sym = json_bool(m, "sym", where, true),
           .rows = json_int(m, "rows", where, 0),
-          .condition = json_number(m, "condition", where, 0)};
+          .condition = json_number(m, "condition", where, 0),
+          .pooled = json_number(m, "pooled", where, 0)};
 }
 
 EvaluateResult read_evaluation(const Json& j, const std::string& where) {
@@ -119,6 +122,13 @@ int module_layer(const std::string& name) {
   for (const std::string& part : parts_of(name))
     if (is_number(part) && part.size() < 9) return std::stoi(part);
   return -1;
+}
+
+std::string tokens_in_words(const QuantizedModule& m) {
+  if (m.rows == 0 && m.pooled > 0) return "0, pooled";
+  if (m.rows == 0) return {};
+  if (m.pooled == 0) return std::to_string(m.rows);
+  return text(m.rows, ", ", std::llround(100 * m.pooled), " % pooled");
 }
 
 Json evaluation_json(const EvaluateResult& r) {

@@ -7,6 +7,10 @@
 
 namespace quaver {
 
+// The calibration tokens that a module saw, and how much of an expert's Hessian is its layer's:
+// "37, 63 % pooled", "0, pooled"; empty without calibration.
+std::string tokens_in_words(const QuantizedModule& m);
+
 inline constexpr const char* report_file = "quaver-report.json";
 
 Json report_json(const QuantizeReport& report);

@@ -14,6 +14,7 @@
 
 #include "quant/baton.h"
 #include "quant/matrix.h"
+#include "quant/pooled.h"
 #include "quant/whole_block.h"
 
 namespace quaver {
@@ -115,10 +116,12 @@ class Collector final : public Observer {
     Group* group = group_of(groups_, linear, false);
     if (!group || !seen_.insert(group).second) return;
     const SpillSet::Scope all_chunks(nullptr);  // whose statistics these are
-    if (needs_.hessian && !group->hessian) group->hessian = Tensor({x.dim(1), x.dim(1)});
-    if (needs_.hessian) add_gram(group->hessian, x);
-    if (needs_.samples > 0) add_samples(*group, x);
-    group->tokens += x.dim(0);
+    if (x.dim(0) > 0) {  // an expert may have no token: then it holds no statistics either
+      if (needs_.hessian && !group->hessian) group->hessian = Tensor({x.dim(1), x.dim(1)});
+      if (needs_.hessian) add_gram(group->hessian, x);
+      if (needs_.samples > 0) add_samples(*group, x);
+      group->tokens += x.dim(0);
+    }
     if (ahead_ && !linear.routed) add_cross(*group, x);
     park_();
   }
@@ -251,11 +254,41 @@ class StagedBlock {
         chunks_[i].leave();
       }
       for (Group& group : groups_)
-        if (!group.quantized && group.tokens > 0) quantize(group);
+        if (!group.quantized && group.tokens > 0) quantize_next(group);
       if (is_done() && !job_.wants_output) return;  // the destructors unwind what is parked
     }
     for (Group& group : groups_)  // what no token reached
-      if (!group.quantized) quantize(group);
+      if (!group.quantized) quantize_next(group);
+  }
+
+  static bool is_routed(const Group& group) { return group.sites.front().linear->routed; }
+
+  bool wants_pool(const Group& group) const {
+    return is_routed(group) && std::ranges::any_of(group.sites, [this](const Site& site) {
+             return job_.pass(site).wants_pooled_experts();
+           });
+  }
+
+  void quantize_next(Group& group) {
+    if (!pool_ && wants_pool(group)) pool_experts();
+    if (!group.quantized) return quantize(group);
+    group.hessian = group.cross = {};  // an earlier run has solved it
+  }
+
+  // The first expert's turn: all chunks are parked, every linear before the experts is quantized
+  // and none of theirs is. What all of them will see of the block as it stands is collected by a
+  // forward of its own, since what reaches the later experts' last linears is not there yet.
+  void pool_experts() {
+    pool_.emplace();
+    for (const CalibrationChunk& chunk : chunks_) {
+      const SpillSet::Scope scope(chunk.memory);
+      chunk.enter();
+      forward(chunk.hidden, chunk.rows, *job_.block, &*pool_);
+      chunk.leave();
+    }
+    if (!job_.sequential) return;
+    for (Group& group : groups_)
+      if (!group.quantized && is_routed(group)) restore_known(group);
   }
 
   // Not sequential: the block has been seen as it was; now it gets its weights, and its output is
@@ -273,10 +306,19 @@ class StagedBlock {
 
   // Groups that an earlier run solved whole need no statistics.
   void restore_known() {
-    for (Group& group : groups_) {
-      const auto is_known = [this](const Site& site) { return take_known(site); };
-      group.quantized = std::ranges::all_of(group.sites, is_known);
-    }
+    // The pooled statistics are of experts as they were: known ones wait for them.
+    const bool pools = std::ranges::any_of(groups_, [this](const Group& group) {
+      return wants_pool(group) && !std::ranges::all_of(group.sites, [this](const Site& site) {
+               return job_.known && job_.known(site).has_value();
+             });
+    });
+    for (Group& group : groups_)
+      if (!pools || !is_routed(group)) restore_known(group);
+  }
+
+  void restore_known(Group& group) {
+    const auto is_known = [this](const Site& site) { return take_known(site); };
+    group.quantized = std::ranges::all_of(group.sites, is_known);
   }
 
   bool take_known(const Site& site) {
@@ -314,6 +356,8 @@ class StagedBlock {
     for (Tensor* sum : {&job.hessian, &job.cross})
       if (*sum && job.tokens > 0)
         for (float& h : sum->data<float>()) h /= static_cast<float>(job.tokens);
+    if (pool_ && wants_pool(group))
+      job.pooled = pool_->blend(group.sites.front().linear->pool, job.tokens, job.hessian);
     std::vector<Weight> before;
     for (const Site& site : job.sites) before.push_back(site.linear->weight);
     const std::vector<Site> sites = std::move(job.sites);
@@ -339,6 +383,7 @@ class StagedBlock {
   std::vector<CalibrationChunk>& chunks_;
   std::vector<Group> groups_;
   std::vector<std::pair<Linear*, Tensor>> waiting_;
+  std::optional<PooledGrams> pool_;
   StagedResult result_;
 };
 

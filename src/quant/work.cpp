@@ -62,6 +62,7 @@ Json report_json(const SiteReport& r) {
           {"fallback", r.fallback},
           {"dead_columns", r.dead_columns},
           {"rows", r.rows},
+          {"pooled", r.pooled},
           {"condition", r.condition},
           {"seconds", r.seconds}};
 }
@@ -76,6 +77,7 @@ SiteReport read_report(const Json& j, const std::string& where) {
   r.fallback = json_string(j, "fallback", where, "");
   r.dead_columns = json_int(j, "dead_columns", where, 0);
   r.rows = json_int(j, "rows", where, 0);
+  r.pooled = json_number(j, "pooled", where, 0);
   r.condition = json_number(j, "condition", where, 0);
   r.seconds = json_number(j, "seconds", where, 0);
   return r;

@@ -42,7 +42,7 @@ def test_whole_job(directory):
     assert len(report["modules"]) == 36 and 4 < report["bits_per_weight"] < 4.5
     for module in report["modules"]:
         assert set(module) == {"name", "method", "bits", "group_size", "sym", "outputs", "inputs", "error",
-                               "damp", "rows", "condition", "fallback", "seconds"}
+                               "damp", "rows", "pooled", "condition", "fallback", "seconds"}
         assert module["bits"] == 4 and 0 < module["error"] < 0.5
         assert module["rows"] == 8 * 128 and module["condition"] > 1
     with open(os.path.join(out, "quaver-report.json")) as f:
@@ -379,7 +379,7 @@ def test_table(directory):
     out, err = run("quantize", fixture("bloom"), os.path.join(directory, "out"), "--group-size", "32",
                    *calibration_ids(directory))
     head = out.splitlines()[0].split()
-    assert head == ["module", "method", "bits", "group", "error", "damp", "seconds"], out
+    assert head == ["module", "method", "bits", "group", "error", "tokens", "damp", "seconds"], out
     assert "quaver-report.json" in out and "written and verified" in out
 
 

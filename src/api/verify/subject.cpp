@@ -130,7 +130,7 @@ class LinearSizes final : public Visitor {
   LinearSizes(std::map<std::string, LinearSize>& found, bool head) : found_(found), head_(head) {}
   void parameter(const std::string&, Tensor&, const Shape&) override {}
   void linear(const std::string& name, Linear& l) override {
-    if (!l.stacked) found_.emplace(name, LinearSize{l.outputs, l.inputs, head_, l.keep_precision});
+    found_.emplace(name, LinearSize{l.outputs, l.inputs, head_, l.keep_precision});
   }
 
  private:
