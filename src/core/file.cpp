@@ -232,4 +232,15 @@ void copy_file_atomically(const std::filesystem::path& from, const std::filesyst
   file.commit();
 }
 
+FileHandle open_unnamed(const std::filesystem::path& directory) {
+  FileHandle file(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (file) return file;
+  // Some file systems cannot: a name for an instant.
+  std::string name = (directory / "quaver-unnamed-XXXXXX").string();
+  file = FileHandle(::mkostemp(name.data(), O_CLOEXEC));
+  if (!file) fail(Fault::io, name, ": cannot create: ", std::strerror(errno));
+  if (::unlink(name.c_str()) != 0) fail(Fault::io, name, ": cannot remove: ", std::strerror(errno));
+  return file;
+}
+
 }  // namespace quaver

@@ -32,6 +32,10 @@ class FileHandle {
 // regular file. Throws Error(io) if it cannot be opened, Error(bad_file) if it is something else.
 FileHandle open_regular_file(const std::filesystem::path& path, std::uint64_t& size);
 
+// A file for reading and writing that has no name in `directory`, on whose disk it lies, and goes
+// with its handle. Throws Error(io).
+FileHandle open_unnamed(const std::filesystem::path& directory);
+
 // The whole content of a regular file. Throws Error(bad_file) above `limit` bytes.
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit);
 

@@ -1,13 +1,10 @@
 #include "core/spill.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
-#include <string>
 
 #include "core/error.h"
 
@@ -50,13 +47,6 @@ std::uint64_t SpillSet::bytes() const {
   return bytes_;
 }
 
-void SpillSet::open() {
-  std::string name = (pool_.directory_ / "spill-XXXXXX").string();
-  file_ = FileHandle(::mkostemp(name.data(), O_CLOEXEC));
-  if (!file_) fail(Fault::io, name, ": cannot create: ", std::strerror(errno));
-  if (::unlink(name.c_str()) != 0) fail(Fault::io, name, ": cannot remove: ", std::strerror(errno));
-}
-
 void SpillSet::enter() {
   pool_.resident_ -= settled_;
   settled_ = 0;
@@ -79,7 +69,7 @@ void SpillSet::leave() {
     pool_.resident_ += settled_;
     return;
   }
-  if (!file_) open();
+  if (!file_) file_ = open_unnamed(pool_.directory_);
   if (::lseek(file_.get(), 0, SEEK_SET) != 0)
     fail(Fault::io, "[memory] cannot seek: ", std::strerror(errno));
   places_.clear();

@@ -61,8 +61,6 @@ class SpillSet final : public BufferOwner {
   void freed(void* buffer) override;
 
  private:
-  void open();
-
   SpillPool& pool_;
   mutable std::mutex mutex_;
   std::map<void*, std::size_t> buffers_;

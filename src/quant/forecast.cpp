@@ -471,18 +471,24 @@ class Forecaster {
 
   // Each packed weight is made durable by itself, then all are written once more and read back.
   double disk_seconds(Forecast& f) const {
-    const std::string some(std::size_t{1} << 24, '\1');
-    const fs::path file = inputs_.scratch / text("quaver-plan-", ::getpid());
+    const std::string some(std::size_t{1} << 22, '\1');
+    const double allowed = inputs_.measuring / 20;
     double small = 0, large = 0;
     try {
-      small = fastest(0.2, [&] { write_file_atomically(file, "x"); });
-      large = fastest(0.2, [&] { write_file_atomically(file, some); });
-      fs::remove(file);
+      const FileHandle file = open_unnamed(inputs_.scratch);
+      const auto written = [&](std::size_t bytes) {
+        return fastest(allowed, [&] {
+          write_all(file.get(), std::as_bytes(std::span(some).first(bytes)), inputs_.scratch);
+          if (::fsync(file.get()) != 0) fail(Fault::io, inputs_.scratch.string());
+        });
+      };
+      small = written(1);
+      large = written(some.size());
       SpillPool pool(inputs_.scratch, 0);
       const auto set = pool.make();
       const SpillSet::Scope scope(set);
       const Tensor spilled({static_cast<std::int64_t>(some.size()) / 4});
-      f.seconds_to_spill = fastest(0.2, [&] {
+      f.seconds_to_spill = fastest(allowed, [&] {
         set->leave();
         set->enter();
       });

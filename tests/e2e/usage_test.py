@@ -7,7 +7,7 @@ import subprocess
 
 from quaver import FIXTURES, MODEL, PROGRAM, SOURCE, main, run, run_json, tests_of
 
-COMMANDS = ["quantize", "generate", "chat", "eval", "forward", "tokenize", "detokenize", "inspect",
+COMMANDS = ["quantize", "plan", "generate", "chat", "eval", "forward", "tokenize", "detokenize", "inspect",
             "verify", "bench", "doctor"]
 COMMON = ["--json", "--threads", "--device", "--quiet", "--verbose", "--config", "--events", "--help"]
 
