@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Do the other programs of the field read quaver's GPTQ files, and does quaver read theirs?
 
-usage: peers.py QUAVER TEXT WORK MODEL... [--forms NAME,...] [--readers NAME,...] [--makers NAME,...] [--python FILE]
+usage: peers.py QUAVER TEXT WORK MODEL... [--forms NAME;...] [--readers NAME,...] [--makers NAME,...]
 
 Makes WORK/env, a Python environment with what requirements.txt names (from PyPI, about 6 GB), and goes on
 in it. Then, for each checkpoint directory MODEL:
@@ -69,7 +69,13 @@ MADE = {
     ("auto-round", "2 bits g64 asym"): {"scheme": "W2A16", "group_size": 64, "sym": False, "iters": 4},
 }
 # Refusals that are known: (reader or maker, model or *, form or *) -> words of the message.
-REFUSED = {}
+REFUSED = {
+    ("auto-round", "*", "*"): "Only supports `gptqv1`",
+    ("gptqmodel", "*", "4 bits asym"): "is only supported if produced by gptqmodel",
+    ("gptqmodel auto", "*", "4 bits asym"): "is only supported if produced by gptqmodel",
+    ("transformers", "*", "4 and 8 bits (dynamic)"): "ignore_mismatched_sizes",
+    ("transformers auto", "*", "4 and 8 bits (dynamic)"): "ignore_mismatched_sizes",
+}
 
 
 def environment(work, arguments):
@@ -358,8 +364,8 @@ def main():
     for name in ("text", "work"):
         parser.add_argument(name, type=pathlib.Path)
     parser.add_argument("models", nargs="+", type=pathlib.Path)
-    parser.add_argument("--forms", type=lambda s: s.split(";"), default=list(FORMS), help="names of FORMS, between semicolons")
-    parser.add_argument("--readers", type=lambda s: s.split(","), default=READERS)
+    parser.add_argument("--forms", type=lambda s: s.split(";") if s else [], default=list(FORMS), help="names of FORMS, between semicolons")
+    parser.add_argument("--readers", type=lambda s: s.split(",") if s else [], default=READERS)
     parser.add_argument("--makers", type=lambda s: s.split(",") if s else [], default=["gptqmodel", "auto-round"])
     a = parser.parse_args()
     a.work.mkdir(parents=True, exist_ok=True)
