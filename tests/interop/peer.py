@@ -93,7 +93,7 @@ def read(job):
     except Exception as e:  # kernels of one number type only
         print(f"in f32: {e}", file=sys.stderr)
     save_file(found, job["out"])
-    return {"kernels": dict(kernels), "dtype": kinds, "f32": "logits_f32" in found}
+    return {"kernels": dict(kernels), "dtype": kinds}
 
 
 def make(job):

@@ -316,7 +316,7 @@ def judged(who, model, form, cell):
     expected = known_refusal(who, model, form)
     if not cell["ok"]:
         return "refused", expected is not None and expected in cell["error"]
-    shown = f"{cell['difference']:.1e}" + (f" / {cell['f32']['difference']:.1e}" if "f32" in cell else "")
+    shown = f"{cell['difference']:.1e}" + (f" / {cell['f32']['difference']:.1e}" if cell.get("f32") else "")
     if cell["tokens"] < 1:
         shown += f" ({100 * cell['tokens']:.0f} %)"
     if who == "quaver" or who.endswith(" wrote"):
@@ -324,7 +324,7 @@ def judged(who, model, form, cell):
         if who.endswith(" wrote"):
             here, there = cell["perplexity"]
             good = good and cell["verify"] == 0 and abs(here / there - 1) < 1e-4
-    elif "f32" in cell:
+    elif cell.get("f32"):
         good = cell["difference"] < F16 and cell["f32"]["difference"] < F32
     else:
         good = cell["difference"] < (F16 if "bfloat16" not in cell["dtype"] else BF16)
