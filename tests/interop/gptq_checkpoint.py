@@ -11,6 +11,7 @@ they differ by more than 0.1 %. Needs numpy, torch, transformers, safetensors.
 import argparse
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 TOLERANCE = 1e-3
+PARTS = ("qweight", "qzeros", "scales", "g_idx")
 
 
 def tensors_of(directory):
@@ -53,36 +55,49 @@ def dequantize(parts, bits, add_one):
     return torch.from_numpy((scales[group] * (codes - zeros[group])).T.astype(np.float32).copy())
 
 
+def bits_of(config, module):
+    """How many bits `module` has: the first pattern of `dynamic` that matches wins."""
+    for pattern, change in (config.get("dynamic") or {}).items():
+        if not pattern.startswith("-:") and re.match(pattern.removeprefix("+:"), module):
+            return change.get("bits", config["bits"])
+    return config["bits"]
+
+
+def unpacked(directory):
+    """The state dict of a GPTQ directory, anyone's, with every packed linear unpacked to f32."""
+    config = json.loads((pathlib.Path(directory) / "config.json").read_text())["quantization_config"]
+    assert config["quant_method"] == "gptq"
+    layout = config.get("checkpoint_format") or config.get("format") or "gptq"
+    assert layout in ("gptq", "gptq_v2"), layout
+    found = tensors_of(directory)
+    modules = sorted(name.removesuffix(".qweight") for name in found if name.endswith(".qweight"))
+    assert modules, "nothing is quantized"
+    state = dict(found)
+    for module in modules:
+        parts = {part: state.pop(f"{module}.{part}") for part in PARTS}
+        state[f"{module}.weight"] = dequantize(parts, bits_of(config, module), layout == "gptq")
+    return {name: t.to(torch.float32).contiguous() for name, t in state.items()}
+
+
 def plain_weights(source, quantized):
-    """The state dict of QUANTIZED with every packed linear unpacked to f32."""
+    """The same of a directory that quaver made of SOURCE, where everything else must be SOURCE's."""
     config = json.loads((pathlib.Path(quantized) / "config.json").read_text())["quantization_config"]
     beside = json.loads((pathlib.Path(quantized) / "quantize_config.json").read_text())
     assert config == beside, "quantize_config.json differs from config.json's quantization_config"
-    assert config["quant_method"] == "gptq"
-    add_one = config["checkpoint_format"] == "gptq"
     before, after = tensors_of(source), tensors_of(quantized)
-    state, packed = {}, set()
+    state, packed = unpacked(quantized), set()
     for name in before:
         module = name.removesuffix(".weight")
         if name.endswith(".weight") and f"{module}.qweight" in after:
-            parts = {p: after[f"{module}.{p}"] for p in ("qweight", "qzeros", "scales", "g_idx")}
-            packed |= {f"{module}.{p}" for p in parts}
-            bits = config["bits"]
-            for pattern, change in config.get("dynamic", {}).items():
-                import re
-                if not pattern.startswith("-:") and re.match(pattern.removeprefix("+:"), module):
-                    bits = change.get("bits", bits)
-            state[name] = dequantize(parts, bits, add_one)
+            packed |= {f"{module}.{part}" for part in PARTS}
             assert state[name].shape == before[name].shape, name
         else:
             assert name in after, f"{name} is missing"
             same = after[name].dtype == before[name].dtype and torch.equal(
                 after[name].view(torch.uint8), before[name].view(torch.uint8))
             assert same, f"{name} is not the source's, byte for byte"
-            state[name] = before[name].to(torch.float32)
     extra = set(after) - set(before) - packed
     assert not extra, f"tensors that the source has not: {sorted(extra)[:5]}"
-    assert packed, "nothing is quantized"
     return state
 
 
