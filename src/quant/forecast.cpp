@@ -320,7 +320,17 @@ class Forecaster {
       needs.statistics =
           std::max(needs.statistics, static_cast<std::uint64_t>(statistics) + pooled_bytes(kind));
     }
+    // Without forwards the buffers of one solve are what the next takes again.
+    if (!plan_.needs.calibration()) needs.running = needs.solving;
     if (inputs_.evaluate) needs.evaluation = params;
+    // Pages of both checkpoints are dropped now and then; a tensor is written in one go.
+    std::uint64_t stored = 0, largest = 0;
+    for (const TensorInfo& t : checkpoint_.source->tensors()) {
+      const auto bytes = static_cast<std::uint64_t>(t.shape.size()) * size_of(t.dtype);
+      stored += bytes;
+      largest = std::max(largest, bytes);
+    }
+    needs.reading = 2 * std::min<std::uint64_t>(stored, most_mapped_bytes) + largest;
   }
 
   void disk(Forecast& f) const {
@@ -514,11 +524,12 @@ class Forecaster {
 
 std::uint64_t MemoryNeeds::peak() const {
   const std::uint64_t working = std::max(statistics, solving) + running;
-  return base + std::max({ends + waiting, block + working + waiting, evaluation});
+  return base + std::max({ends + waiting, block + working + waiting, reading, evaluation});
 }
 
 std::uint64_t MemoryNeeds::least() const {
-  return base + std::max({ends, block + std::max(statistics + running, solving), evaluation});
+  return base +
+         std::max({ends, block + std::max(statistics + running, solving), reading, evaluation});
 }
 
 double Forecast::seconds_with(std::uint64_t resident) const {

@@ -20,6 +20,7 @@ struct MemoryNeeds {
   std::uint64_t running = 0;     // one chunk's forward; kept for the next one, where there is room
   std::uint64_t solving = 0;     // one group's statistics, and what its solve takes
   std::uint64_t waiting = 0;     // what all other chunks hold: may lie in a file instead
+  std::uint64_t reading = 0;     // mapped pages while files are written and compared
   std::uint64_t evaluation = 0;  // --evaluate: the model as it was, whole
 
   std::uint64_t peak() const;

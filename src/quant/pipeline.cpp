@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <limits>
 
 #include "core/file.h"
 #include "core/host_memory.h"
@@ -74,8 +75,9 @@ struct MemoryLimit {
 
 MemoryLimit memory_limit(const QuantizeOptions& options, const MemoryNeeds& needs) {
   constexpr double share = 0.9;  // of the machine's memory that is free
-  const std::uint64_t free = available_bytes() + needs.base;
-  std::uint64_t limit = static_cast<std::uint64_t>(share * static_cast<double>(free));
+  std::uint64_t limit = std::numeric_limits<std::uint64_t>::max();
+  if (const std::uint64_t free = available_bytes(); free > 0)
+    limit = static_cast<std::uint64_t>(share * static_cast<double>(free + needs.base));
   if (!options.max_ram.empty()) {
     limit = parse_size("--max-ram", options.max_ram);
     if (needs.least() > limit)
@@ -374,9 +376,8 @@ class Pipeline {
 
   // Pages of mapped files are dropped when there are some.
   void read_pages(std::size_t bytes) {
-    constexpr std::size_t most = std::size_t{64} << 20;
     pages_read_ += bytes;
-    if (pages_read_ < most) return;
+    if (pages_read_ < most_mapped_bytes) return;
     pages_read_ = 0;
     drop_mapped_pages();
   }
@@ -554,6 +555,9 @@ QuantizeReport quantize_checkpoint(const std::string& model, const std::string& 
   const Forecast expected =
       forecast(checkpoint, plan, prepared.forecast_inputs(options, parent, measuring));
   const MemoryLimit limit = memory_limit(options, expected.memory);
+  if (limit.spare == 0 && options.max_ram.empty())
+    log(LogLevel::warning, "this job needs ", expected.memory.least() / 1'000'000,
+        " MB of memory at least, which is more than is free now");
   const fs::path partial = start_partial(target, job, options.overwrite);
   const KeptBuffers kept(limit.kept);
   Pipeline pipeline(checkpoint, plan, options, hooks.progress, start, search.own);

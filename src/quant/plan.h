@@ -38,6 +38,9 @@ struct Plan {
 // Throws Error(bad_argument, unsupported) on options that cannot be met, naming the linear.
 Plan make_plan(const Checkpoint& checkpoint, const QuantizeOptions& options);
 
+// Pages of mapped files that a job reads before it drops them.
+inline constexpr std::size_t most_mapped_bytes = std::size_t{64} << 20;
+
 // The rows of a tensor in turn, so many at a time that little of a mapped file is in memory.
 void for_slices(const Tensor& t, const std::function<void(const Tensor&)>& work);
 
