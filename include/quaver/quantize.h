@@ -36,6 +36,8 @@ struct QuantizeOptions {
   std::optional<std::uint64_t> seed;
   std::string format = "gptq";
   std::string shard_size = "5G";
+  std::string redo;
+  std::vector<std::string> redo_settings;
   std::string max_ram;
   std::string evaluate;
   std::string base_model;
@@ -95,6 +97,16 @@ struct QuantizeOptions {
           "FILE");
     field("base-model", base_model,
           "ORG/NAME of MODEL, for the model card; default: what its path or config.json says");
+    field(
+        "redo", redo,
+        "quantize the modules of a finished OUT whose names match once more, as --set says, in the "
+        "state in which the first run met them; all others keep their bytes, later ones too. The "
+        "other options are those of the command that made OUT",
+        "REGEX");
+    field("set", redo_settings,
+          "what is different for --redo: method, bits, group_size, sym, damp, scale_search, "
+          "coordinate_descent, stream_target or act_group_aware",
+          "KEY=VALUE[,KEY=VALUE]");
     field("strict", strict, "exit with 5 when a module needed a fallback");
     field("overwrite", overwrite, "replace OUT, and drop another job's OUT.partial");
   }

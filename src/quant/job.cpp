@@ -26,22 +26,6 @@ Json json_if_readable(const fs::path& file) {
   }
 }
 
-// What tells two jobs apart, for an error message: ": options.bits is 3 there, 4 here".
-std::string difference(const Json& there, const Json& here) {
-  if (!there.is_object()) return {};
-  const Json flat_there = there.flatten(), flat_here = here.flatten();
-  for (const auto& [key, value] : flat_here.items()) {
-    std::string name = key.substr(1);
-    std::ranges::replace(name, '/', '.');
-    if (!flat_there.contains(key)) return text(": ", name, " is not known there");
-    if (flat_there[key] == value) continue;
-    if (name.starts_with("model.")) return ": of another model";
-    if (name == "calibration") return ": of another calibration text";
-    return text(": ", name, " is ", flat_there[key].dump(), " there, ", value.dump(), " here");
-  }
-  return {};
-}
-
 constexpr const char* replaced = "replaced";  // in OUT.partial: the output whose place it takes
 
 // Empties OUT.partial, but for the work of this very job.
@@ -92,13 +76,40 @@ std::uint64_t digest(std::span<const std::byte> bytes, std::uint64_t seed) {
   return h;
 }
 
+std::string difference_of_jobs(const Json& there, const Json& here) {
+  if (!there.is_object()) return {};
+  const Json redone = there.value("redo", Json()), redo = here.value("redo", Json());
+  const auto shown = [](const Json& list) {
+    return list.is_null() ? std::string("no --redo") : text("--redo ", list.dump());
+  };
+  const Json flat_there = there.flatten(), flat_here = here.flatten();
+  for (const auto& [key, value] : flat_here.items()) {
+    std::string name = key.substr(1);
+    std::ranges::replace(name, '/', '.');
+    if (name.starts_with("redo")) continue;
+    if (!flat_there.contains(key)) return text(": ", name, " is not known there");
+    if (flat_there[key] == value) continue;
+    if (name.starts_with("model.")) return ": of another model";
+    if (name == "calibration") return ": of another calibration text";
+    return text(": ", name, " is ", flat_there[key].dump(), " there, ", value.dump(), " here");
+  }
+  return redone == redo ? std::string()
+                        : text(": ", shown(redone), " there, ", shown(redo), " here");
+}
+
+fs::path earlier_output(const fs::path& out) {
+  for (const fs::path& place : {out, partial_of(out) / replaced})
+    if (fs::is_regular_file(place / report_file)) return place;
+  return {};
+}
+
 Json describe_job(const Checkpoint& checkpoint, std::uint64_t weights,
                   const QuantizeOptions& options, const Calibration& calibration) {
   QuantizeOptions copy = options;
   Json chosen = to_json(options_of(copy));
   // These change where and whether, not what.
-  for (const char* key :
-       {"overwrite", "strict", "calibration", "text_field", "max_ram", "evaluate", "base_model"})
+  for (const char* key : {"redo", "set", "overwrite", "strict", "calibration", "text_field",
+                          "max_ram", "evaluate", "base_model"})
     chosen.erase(key);
   std::string tensors;
   for (const TensorInfo& t : checkpoint.source->tensors())
@@ -127,8 +138,9 @@ std::optional<QuantizeReport> finished_report(const fs::path& out, const Json& j
                     (fs::is_empty(out) || fs::is_regular_file(out / report_file));
   ensure(!overwrite || ours, out.string(),
          " is not an output of quaver: --overwrite does not replace it");
-  ensure(overwrite || same, out.string(),
-         " exists and is not this job's output; --overwrite replaces it, or choose another OUT");
+  ensure(overwrite || same, out.string(), " exists and is not this job's output",
+         found.is_object() ? difference_of_jobs(found.value("job", Json()), job) : std::string(),
+         "; --overwrite replaces it, or choose another OUT");
   if (!same) return std::nullopt;
   try {
     open_model(out, {.own = own_archs});  // throws if it is not whole any more
@@ -143,12 +155,23 @@ std::optional<QuantizeReport> finished_report(const fs::path& out, const Json& j
   return std::nullopt;
 }
 
+std::optional<QuantizeReport> redone_report(const fs::path& out, const Json& job, const Json& redo,
+                                            std::span<const Arch* const> own_archs) {
+  const Json found = json_if_readable(out / report_file);
+  const Json made_by = found.is_object() ? found.value("job", Json()) : Json();
+  const Json redone = made_by.is_object() ? made_by.value("redo", Json()) : Json();
+  if (!redone.is_array() || redone.empty() || redone.back() != redo) return std::nullopt;
+  Json changed = job;
+  changed["redo"] = redone;
+  return changed == made_by ? finished_report(out, changed, false, own_archs) : std::nullopt;
+}
+
 fs::path start_partial(const fs::path& out, const Json& job, bool overwrite) {
   const fs::path partial = partial_of(out);
   if (fs::exists(fs::symlink_status(partial))) {
     const Json there = json_if_readable(partial / job_file);
     ensure(there == job || overwrite || is_hardly_begun(partial), partial.string(),
-           " holds the unfinished work of another job", difference(there, job),
+           " holds the unfinished work of another job", difference_of_jobs(there, job),
            "; run that one again, or drop it with --overwrite");
     drop(partial, there == job);
   }

@@ -25,6 +25,17 @@ std::optional<QuantizeReport> finished_report(const std::filesystem::path& out, 
                                               bool overwrite,
                                               std::span<const Arch* const> own_archs = {});
 
+// The same for an OUT of this job whose last change was this redo (quant/redo.h).
+std::optional<QuantizeReport> redone_report(const std::filesystem::path& out, const Json& job,
+                                            const Json& redo,
+                                            std::span<const Arch* const> own_archs);
+
+// ": options.bits is 3 there, 4 here": what tells two jobs apart, if anything does.
+std::string difference_of_jobs(const Json& there, const Json& here);
+
+// OUT if it is there, or where publish() has put it when a kill came; empty: neither.
+std::filesystem::path earlier_output(const std::filesystem::path& out);
+
 // Makes the empty OUT.partial for this job, dropping what an earlier try of the same job left.
 // Throws Error(bad_argument) where it belongs to another one, unless that may be dropped.
 std::filesystem::path start_partial(const std::filesystem::path& out, const Json& job,

@@ -20,6 +20,7 @@
 #include "quant/forecast.h"
 #include "quant/head.h"
 #include "quant/job.h"
+#include "quant/redo.h"
 #include "quant/staged.h"
 #include "quant/unstacked.h"
 #include "quant/work.h"
@@ -104,14 +105,20 @@ class Pipeline {
  public:
   Pipeline(const Checkpoint& checkpoint, const Plan& plan, const QuantizeOptions& options,
            const std::function<void(const QuantizeProgress&)>& progress, Clock::time_point start,
-           std::span<const Arch* const> own_archs)
+           std::span<const Arch* const> own_archs, const Kept* kept)
       : checkpoint_(checkpoint),
         own_archs_(own_archs),
+        earlier_(kept),
         plan_(plan),
         options_(options),
         progress_(progress),
         start_(start) {
     for (const PlannedSite& site : plan.sites) {
+      if (is_kept(site)) {
+        weights_ += static_cast<double>(site.outputs) * static_cast<double>(site.inputs);
+        continue;
+      }
+      ++sites_to_do_;
       cost_total_ += cost_of(site.outputs, site.inputs);
       methods_[site.name] = site.method;
       auto& pass = passes_[site.method];
@@ -129,7 +136,8 @@ class Pipeline {
     take_up(work);
     if (plan_.needs.calibration()) begin_hidden(calibration, work);
     loop_start_ = Clock::now();
-    for (int layer = work.first_layer(); layer < stages(); ++layer) quantize_layer(layer, work);
+    for (int layer = work.first_layer(); layer < stages_to_do(); ++layer)
+      quantize_layer(layer, work);
     chunks_.clear();
     work.wait();
     tell("write");
@@ -143,6 +151,7 @@ class Pipeline {
     report_.disk_bytes = output_bytes(partial);
     tell("verify");
     verify(partial);
+    if (earlier_) report_.modules = earlier_->merged(report_.modules);
     report_.out = out;
     report_.bits_per_weight = stored_bits_ / weights_;
     report_.seconds = seconds_since(start_);
@@ -162,7 +171,7 @@ class Pipeline {
     QuantizeProgress p{.stage = stage,
                        .module = site ? site->name : "",
                        .done = static_cast<int>(report_.modules.size()),
-                       .total = static_cast<int>(plan_.sites.size()),
+                       .total = sites_to_do_,
                        .error = site ? site->error : 0,
                        .elapsed = seconds_since(start_)};
     p.samples = samples_;
@@ -213,13 +222,13 @@ class Pipeline {
       groups_ = work.remark().get<std::vector<std::vector<std::string>>>();
     for (const auto& group : groups_) endings_.insert(group.begin(), group.end());
     if (!work.reports().empty())
-      log(LogLevel::info, "going on behind ", work.reports().size(), " of ", plan_.sites.size(),
+      log(LogLevel::info, "going on behind ", work.reports().size(), " of ", sites_to_do_,
           " modules, which an earlier run has quantized");
   }
 
   // The states that enter the first block to do: embedded, or as the earlier run left them.
   void begin_hidden(const Calibration& calibration, const Work& work) {
-    if (work.first_layer() >= stages()) return;
+    if (work.first_layer() >= stages_to_do()) return;
     embed(calibration);
     set_host_buffer_cache(0);  // no block needs buffers of the embedding's size
     set_host_buffer_cache(kept_);
@@ -229,6 +238,12 @@ class Pipeline {
   // Blocks, and behind them the head where it is quantized.
   int stages() const {
     return static_cast<int>(checkpoint_.model.layers) + (plan_.has_head ? 1 : 0);
+  }
+  // An output whose modules are quantized again needs no more than its blocks up to the last of
+  // them.
+  int stages_to_do() const { return earlier_ ? earlier_->stages : stages(); }
+  bool is_kept(const PlannedSite& site) const {
+    return earlier_ && earlier_->sites.contains(site.name);
   }
   bool is_head(int layer) const { return layer == checkpoint_.model.layers; }
   std::string name_of(int layer) const {
@@ -246,11 +261,14 @@ class Pipeline {
   }
   // Whether the block's output enters another one, or a head that wants statistics of it.
   bool wants_output(int layer) const {
+    if (layer + 1 == stages_to_do()) return false;
     if (layer + 1 < checkpoint_.model.layers) return true;
     return !is_head(layer) && plan_.has_head && plan_.head()->method->needs.calibration();
   }
 
   void quantize_layer(int layer, Work& work) {
+    const auto is_to_do = [&](const PlannedSite& s) { return s.layer == layer && !is_kept(s); };
+    if (!plan_.needs.calibration() && std::ranges::none_of(plan_.sites, is_to_do)) return;
     const std::string name = name_of(layer);
     const auto block = loaded(layer);
     LinearFinder finder;
@@ -275,6 +293,8 @@ class Pipeline {
                   .sequential = options_.true_sequential,
                   .wants_output = wants_output(layer)};
     job.known = [&](const Site& site) -> std::optional<Packed> {
+      if (const PlannedSite& planned = planned_of(site.name); is_kept(planned))
+        return earlier_->packed(planned, *plan_.format);
       if (!work.has(site.name)) return std::nullopt;
       return work.packed(site.name, *site.linear, site.scheme, *plan_.format);
     };
@@ -308,6 +328,12 @@ class Pipeline {
         copy(t.name, sink);
   }
 
+  const PlannedSite& planned_of(const std::string& name) const {
+    const auto found = std::ranges::find(plan_.sites, name, &PlannedSite::name);
+    ensure(found != plan_.sites.end(), "[quantize] ", name, " is not planned");
+    return *found;
+  }
+
   void note(const SiteReport& site) {
     QuantizedModule module{.name = site.name,
                            .method = site.method,
@@ -325,13 +351,11 @@ class Pipeline {
       log(LogLevel::detail, site.name, ": ", site.dead_columns, " inputs are always zero");
     if (!site.fallback.empty())
       log(LogLevel::warning, site.name, ": ", site.method, " instead: ", site.fallback);
-    for (const PlannedSite& planned : plan_.sites)
-      if (planned.name == site.name) {
-        module.outputs = planned.outputs;
-        module.inputs = planned.inputs;
-        cost_done_ += cost_of(planned.outputs, planned.inputs);
-        weights_ += static_cast<double>(planned.outputs) * static_cast<double>(planned.inputs);
-      }
+    const PlannedSite& planned = planned_of(site.name);
+    module.outputs = planned.outputs;
+    module.inputs = planned.inputs;
+    cost_done_ += cost_of(planned.outputs, planned.inputs);
+    weights_ += static_cast<double>(planned.outputs) * static_cast<double>(planned.inputs);
     report_.modules.push_back(std::move(module));
     tell("quantize", &site);
   }
@@ -346,10 +370,14 @@ class Pipeline {
   }
 
   void write(const std::string& site, const Work& work, TensorSink& sink) {
-    for (const auto& [name, tensor] : work.tensors(site)) {
+    const PlannedSite& planned = planned_of(site);
+    const auto tensors =
+        is_kept(planned) ? earlier_->tensors(planned, *plan_.format) : work.tensors(site);
+    for (const auto& [name, tensor] : tensors) {
       sink.write(name, tensor);
       read_pages(tensor.bytes());
-      digests_[name] = work.digest_of(name);
+      digests_[name] =
+          is_kept(planned) ? digest({tensor.host(), tensor.bytes()}) : work.digest_of(name);
       if (!name.ends_with(".g_idx")) stored_bits_ += 8.0 * static_cast<double>(tensor.bytes());
     }
     written_.insert(site + ".weight");
@@ -385,7 +413,7 @@ class Pipeline {
   void write_config(const fs::path& partial) const {
     const auto grouped = [](const PlannedSite& site) { return site.scheme.group_size > 0; };
     const Dialect* dialect = find_dialect(Json{{"quant_method", "gptq"}});
-    const Json description = dialect->describe(
+    Json description = dialect->describe(
         {.format = plan_.format,
          .scheme = plan_.scheme,
          .desc_act = options_.desc_act && !options_.static_groups && plan_.needs.hessian &&
@@ -398,6 +426,11 @@ class Pipeline {
          .block_name = std::string(checkpoint_.arch->blocks),
          .exceptions = plan_.exceptions,
          .quantizer = "quaver:" QUAVER_VERSION});
+    if (earlier_) {  // it has seen all groups, and some of it may be in another order
+      const Json& before = earlier_->made.quantization;
+      description["modules_in_block_to_quantize"] = before["modules_in_block_to_quantize"];
+      if (before["desc_act"] == true) description["desc_act"] = true;
+    }
     Json config = checkpoint_.config;
     config["quantization_config"] = description;
     if (plan_.has_head && checkpoint_.model.tied_head) untie_head(config);
@@ -436,12 +469,14 @@ class Pipeline {
 
   const Checkpoint& checkpoint_;
   const std::span<const Arch* const> own_archs_;
+  const Kept* earlier_;  // the output whose modules are quantized again; null: none
   const Plan& plan_;
   const QuantizeOptions& options_;
   const std::function<void(const QuantizeProgress&)>& progress_;
   const Clock::time_point start_;
   std::map<const Method*, std::unique_ptr<BlockPass>> passes_;
   std::map<std::string, const Method*> methods_;  // by site
+  int sites_to_do_ = 0;
   bool exact_stream_ = false;
   std::optional<SpillPool> pool_;  // none: everything stays in memory
   std::vector<CalibrationChunk> chunks_;
@@ -509,6 +544,8 @@ QuantizeForecast in_short(const Forecast& f, const MemoryLimit& limit, double el
 QuantizePlan plan_checkpoint(const std::string& model, const QuantizeOptions& options,
                              const ArchSearch& search) {
   constexpr double measuring = 8;
+  ensure(options.redo.empty() && options.redo_settings.empty(),
+         "--redo changes a finished output; a plan is of a whole job");
   const auto start = Clock::now();
   const Checkpoint checkpoint = open_model(model, search);
   const Plan plan = make_plan(checkpoint, options);
@@ -543,12 +580,20 @@ QuantizeReport quantize_checkpoint(const std::string& model, const std::string& 
   fs::path target = fs::path(out).lexically_normal();
   if (!target.has_filename()) target = target.parent_path();
   const Checkpoint checkpoint = open_model(model, search);
-  const Plan plan = make_plan(checkpoint, options);
+  Plan plan = make_plan(checkpoint, options);
+  std::optional<Redo> redo = plan_redo(checkpoint, options, plan);
   check_place(model, target, out);
   const Prepared prepared = prepare(checkpoint, plan, options);
   const Calibration& calibration = prepared.calibration;
-  const Json job = describe_job(checkpoint, prepared.weights, options, calibration);
-  if (auto done = finished_report(target, job, options.overwrite, search.own)) return *done;
+  Json job = describe_job(checkpoint, prepared.weights, options, calibration);
+  std::optional<Kept> earlier;
+  if (redo) {
+    if (auto done = redone_report(target, job, redo->record, search.own)) return *done;
+    earlier = take_output(target, *redo, job, search.own);
+    plan = redo->plan;
+  } else if (auto done = finished_report(target, job, options.overwrite, search.own)) {
+    return *done;
+  }
   if (!calibration.remark.empty()) log(LogLevel::warning, calibration.remark);
   const double elapsed = seconds_since(start);
   const fs::path parent = target.has_parent_path() ? target.parent_path() : fs::path(".");
@@ -560,7 +605,8 @@ QuantizeReport quantize_checkpoint(const std::string& model, const std::string& 
         " MB of memory at least, which is more than is free now");
   const fs::path partial = start_partial(target, job, options.overwrite);
   const KeptBuffers kept(limit.kept);
-  Pipeline pipeline(checkpoint, plan, options, hooks.progress, start, search.own);
+  Pipeline pipeline(checkpoint, plan, options, hooks.progress, start, search.own,
+                    earlier ? &*earlier : nullptr);
   QuantizeReport report = pipeline.run(calibration, partial, out, limit);
   report.planned = in_short(expected, limit, elapsed);
   drop_temporaries(partial);

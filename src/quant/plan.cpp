@@ -62,14 +62,7 @@ Rule read_rule(const std::string& word) {
   const std::size_t equals = word.rfind('=');
   ensure(equals != std::string::npos && equals > 0, "--rule ", word,
          ": expected REGEX=skip or REGEX=bits:8,group_size:64,sym:false,method:rtn");
-  ensure(equals <= longest_pattern, "--rule: a pattern of ", equals, " characters; at most ",
-         longest_pattern, " are allowed");
-  Rule rule;
-  try {
-    rule.pattern = std::regex(word.substr(0, equals), syntax);
-  } catch (const std::regex_error& e) {
-    fail(Fault::bad_argument, "--rule ", word, ": ", e.what());
-  }
+  Rule rule{.pattern = module_pattern("--rule", word.substr(0, equals))};
   std::string_view rest = std::string_view(word).substr(equals + 1);
   rule.skip = rest == "skip";
   while (!rule.skip) {
@@ -129,6 +122,16 @@ class LinearList final : public Visitor {
 };
 
 }  // namespace
+
+std::regex module_pattern(const std::string& flag, const std::string& pattern) {
+  ensure(pattern.size() <= longest_pattern, flag, ": a pattern of ", pattern.size(),
+         " characters; at most ", longest_pattern, " are allowed");
+  try {
+    return std::regex(pattern, syntax);
+  } catch (const std::regex_error& e) {
+    fail(Fault::bad_argument, flag, " ", pattern, ": ", e.what());
+  }
+}
 
 std::uint64_t parse_size(const char* flag, const std::string& word) {
   std::uint64_t value = 0;

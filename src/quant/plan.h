@@ -2,6 +2,7 @@
 // What a job will do, decided and checked before any work.
 #include <functional>
 #include <map>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,10 @@ Plan make_plan(const Checkpoint& checkpoint, const QuantizeOptions& options);
 
 // Pages of mapped files that a job reads before it drops them.
 inline constexpr std::size_t most_mapped_bytes = std::size_t{64} << 20;
+
+// A regular expression for names of modules, matched without exponential search. Throws
+// Error(bad_argument) that names `flag`.
+std::regex module_pattern(const std::string& flag, const std::string& pattern);
 
 // The rows of a tensor in turn, so many at a time that little of a mapped file is in memory.
 void for_slices(const Tensor& t, const std::function<void(const Tensor&)>& work);
