@@ -10,6 +10,7 @@
 #include "io/hf_directory.h"
 #include "io/manifest.h"
 #include "quant/pipeline.h"
+#include "quant/report.h"
 
 namespace quaver {
 namespace {
@@ -176,7 +177,9 @@ TEST_F(RedoTest, GivesModulesOtherGridsAndMethods) {
   const QuantizeReport rounded = quantize("out", "gate_proj", {"method=rtn"});
   for (const QuantizedModule& m : rounded.modules) {
     EXPECT_EQ(m.method, m.name.ends_with("gate_proj") ? "rtn" : "gptq") << m.name;
-    if (m.name == "model.layers.1.self_attn.v_proj") EXPECT_EQ(m.bits, 3);
+    if (m.name == "model.layers.1.self_attn.v_proj") {
+      EXPECT_EQ(m.bits, 3);
+    }
   }
   EXPECT_NO_THROW(load_decoder(open_model(path_ / "out")));
   const Json config = read_config(path_ / "out")["quantization_config"];
