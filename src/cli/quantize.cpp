@@ -150,7 +150,9 @@ constinit const Command quantize = {
         "Examples:\n"
         "  quaver quantize models/story-opt story-opt-4bit\n"
         "  quaver quantize models/story-opt story-opt-3bit --bits 3 --group-size 64 --asym\n"
-        "  quaver quantize models/story-opt story-opt-rtn --method rtn --rule 'fc2=bits:8'\n",
+        "  quaver quantize models/story-opt story-opt-rtn --method rtn --rule 'fc2=bits:8'\n"
+        "  quaver quantize models/story-opt story-opt-4bit --redo 'layers\\.3\\..*' --set "
+        "damp=0.05\n",
     .run = run_quantize,
 };
 

@@ -114,15 +114,15 @@ class Pipeline {
         progress_(progress),
         start_(start) {
     for (const PlannedSite& site : plan.sites) {
+      methods_[site.name] = site.method;
+      auto& pass = passes_[site.method];
+      if (!pass) pass = site.method->make(plan.method_options);
       if (is_kept(site)) {
         weights_ += static_cast<double>(site.outputs) * static_cast<double>(site.inputs);
         continue;
       }
       ++sites_to_do_;
       cost_total_ += cost_of(site.outputs, site.inputs);
-      methods_[site.name] = site.method;
-      auto& pass = passes_[site.method];
-      if (!pass) pass = site.method->make(plan.method_options);
       exact_stream_ |= pass->wants_exact_stream();
     }
   }

@@ -123,11 +123,19 @@ std::optional<Redo> plan_redo(const Checkpoint& checkpoint, const QuantizeOption
     if (settings.contains("group_size")) site.scheme.group_size = all.group_size;
     if (settings.contains("sym")) site.scheme.symmetric = all.sym;
     if (settings.contains("method")) site.method = &find_method(all.method);
-    redo.plan.needs.hessian |= site.method->needs.hessian;
+    redo.plan.needs.add(site.method->needs);
     const std::string refusal = redo.plan.format->refuses(site.scheme, site.outputs, site.inputs);
     ensure(refusal.empty(), "--set: ", site.name, ": ", refusal);
     note_exception(redo.plan, site);
   }
+  std::set<int> layers;
+  for (const PlannedSite& site : redo.plan.sites)
+    if (redo.chosen.contains(site.name)) layers.insert(site.layer);
+  for (const PlannedSite& site : redo.plan.sites)
+    ensure(
+        !redo.plan.needs.block || !layers.contains(site.layer) || redo.chosen.contains(site.name),
+        "--redo ", options.redo, ": ", site.method->name, " quantizes whole blocks, and ",
+        site.name, " is left out");
   return redo;
 }
 

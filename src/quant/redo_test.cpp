@@ -112,6 +112,7 @@ TEST_F(RedoTest, SameOptionsGiveTheSameBytes) {
          o.rules = {"embed_out=method:rtn,bits:8"};
        }},
       {"gptj", "fc_in", [](QuantizeOptions& o) { o.method = "rtn"; }},
+      {"gpt_oss", "1.*experts.1.down", [](QuantizeOptions& o) { o.group_size = 16; }},
       {"mixtral", "layers\\.1\\..*w2", [](QuantizeOptions& o) { o.group_size = 16; }}};
   const QuantizeOptions plain = options_;
   int number = 0;

@@ -8,6 +8,7 @@ bytes or a clean error. Without --all, only some of the calls are tried.
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -159,6 +160,32 @@ def test_killed_at_the_head(directory):
             out = job.fresh()
             job.start(out, fault=f"{kind}:{call}:kill").communicate()
             job.resume(out, f"head, {kind} {call}", "--threads", str(1 + call % 3))
+
+
+def test_killed_while_modules_are_made_again(directory):
+    chosen = ["--redo", r"layers\.1\..*(q_proj|up_proj|down_proj)", "--set", "damp=0.2,bits=8"]
+    job = tiny_job(directory)
+    old, first, file = job.reference, job.ended(job.fresh()), os.path.join(directory, "redo-counts")
+
+    def copy_of_first():
+        out = job.fresh()
+        shutil.copytree(first, out)
+        return out
+
+    changed = copy_of_first()
+    job.start(changed, *chosen, counts=file).communicate()
+    job.reference = new = job.files(changed)
+    assert new["model.safetensors"] != old["model.safetensors"]
+    with open(file) as f:
+        counts = {kind: int(count) for kind, count in (line.split() for line in f)}
+    for kind in ("sync", "rename", "write", "remove"):
+        for call in some(counts[kind], 12):
+            out = copy_of_first()
+            job.start(out, *chosen, fault=f"{kind}:{call}:kill").communicate()
+            if os.path.exists(out):  # it is what it was, or what it becomes
+                found = job.files(out)
+                assert {name: found.get(name) for name in old} in (old, new), (kind, call)
+            job.resume(out, f"redo, {kind} {call}", *chosen, "--threads", str(1 + call % 3))
 
 
 ERRORS = {"open": ["EIO", "EMFILE"], "read": ["EIO", "EINTR", "short"],
