@@ -124,6 +124,57 @@ TEST(Rows, SumOfExponentials) {
     }
 }
 
+// The order of its sum is fixed, so that all instruction sets with vectors give the same bits: of
+// 16 lanes, whose halves are then added to one another.
+TEST(Rows, SoftmaxSumsInSixteenLanes) {
+  for (const Level* level : usable_levels())
+    for (const std::int64_t n : row_sizes) {
+      if (level->name == "generic") continue;
+      const std::vector<float> scores = Numbers(6).floats(n, 30);
+      const Guarded<float> s(scores);
+      level->table.softmax(s.data(), nullptr, 1, n);
+      const float top = *std::ranges::max_element(scores);
+      std::vector<float> e;
+      float sums[16] = {};
+      for (std::size_t i = 0; i < scores.size(); ++i) {
+        e.push_back(static_cast<float>(level->table.sum_exp(&scores[i], 1, top)));
+        sums[i % 16] += e.back();
+      }
+      for (int half = 8; half > 0; half /= 2)
+        for (int l = 0; l < half; ++l) sums[l] += sums[l + half];
+      const float inverse = 1 / sums[0];
+      for (std::int64_t i = 0; i < n; ++i)
+        EXPECT_EQ(s[i], e[static_cast<std::size_t>(i)] * inverse) << level->name << " " << n;
+    }
+}
+
+// Everything that a quantization computes is the same on AVX2 and AVX-512; products are compared
+// in gemm_test.cpp.
+TEST(Rows, VectorLevelsAgreeToTheBit) {
+  std::vector<const Level*> vectors;
+  for (const Level* level : usable_levels())
+    if (level->name != "generic") vectors.push_back(level);
+  for (std::size_t l = 1; l < vectors.size(); ++l)
+    for (const std::int64_t n : row_sizes) {
+      const auto count = static_cast<std::size_t>(n);
+      const std::vector<float> x = Numbers(21).floats(n, 60), gain = Numbers(22).floats(n, 2);
+      const auto results = [&](const Kernels& k) {
+        std::vector<float> all(x), y(count);
+        const auto keep = [&] { all.insert(all.end(), y.begin(), y.end()); };
+        k.softmax(all.data(), gain.data(), 0.3f, n);
+        k.layer_norm(x.data(), gain.data(), gain.data(), y.data(), n, 1e-5f), keep();
+        k.rms_norm(x.data(), gain.data(), y.data(), n, 1e-5f), keep();
+        for (const Curve curve : curves)
+          k.activation(curve, x.data(), gain.data(), y.data(), n), keep();
+        k.weighted_sum(gain.data(), x.data(), 1, n / 2, n - n / 2, y.data()), keep();
+        all.push_back(static_cast<float>(k.sum_exp(x.data(), n, 60)));
+        return all;
+      };
+      EXPECT_EQ(results(vectors[0]->table), results(vectors[l]->table))
+          << vectors[l]->name << " " << n;
+    }
+}
+
 TEST(Rows, AddRopeConversionAndWeightedSum) {
   for (const Level* level : usable_levels())
     for (const std::int64_t n : row_sizes) {

@@ -156,16 +156,27 @@ TEST(Pipeline, QuantizesFamiliesOfPublishedCode) {
 
 TEST(Pipeline, SameBytesForAnyNumberOfThreads) {
   const Scratch scratch;
-  const QuantizeOptions options = options_for(scratch);
-  for (const std::string& family : families) {
-    set_thread_count(1);
-    quantize_checkpoint(fixture(family), scratch / (family + "1"), options);
-    set_thread_count(2);
-    quantize_checkpoint(fixture(family), scratch / (family + "2"), options);
-    EXPECT_TRUE(bytes_of(scratch / (family + "1") / "model.safetensors") ==
-                bytes_of(scratch / (family + "2") / "model.safetensors"))
-        << family;
+  using Change = void (*)(QuantizeOptions&);
+  const Change defaults = [](QuantizeOptions&) {};
+  std::vector<std::pair<std::string, Change>> jobs;
+  for (const std::string& family : families) jobs.emplace_back(family, defaults);
+  jobs.emplace_back("llama", [](QuantizeOptions& o) { o.desc_act = true; });
+  jobs.emplace_back("llama", [](QuantizeOptions& o) { o.method = "rtn"; });
+  jobs.emplace_back("opt", [](QuantizeOptions& o) { o.true_sequential = false, o.mse = true; });
+  for (std::size_t job = 0; job < jobs.size(); ++job) {
+    QuantizeOptions options = options_for(scratch);
+    jobs[job].second(options);
+    std::string first;
+    for (const int threads : {1, 2, 3, 8}) {
+      set_thread_count(threads);
+      const fs::path out = scratch / text(job, "-", threads);
+      quantize_checkpoint(fixture(jobs[job].first), out, options);
+      const std::string bytes = bytes_of(out / "model.safetensors");
+      if (first.empty()) first = bytes;
+      EXPECT_TRUE(bytes == first) << jobs[job].first << ", job " << job << ", " << threads;
+    }
   }
+  set_thread_count(2);
 }
 
 // One forward a block or two, the statistics of the first stage are the same.

@@ -139,16 +139,17 @@ def test_every_family_and_scheme(directory):
 
 
 def test_same_bytes_for_any_number_of_threads(directory):
-    outs = []
-    for threads in ("1", "2", "3"):
-        outs.append(os.path.join(directory, threads))
-        run("quantize", MODEL, outs[-1], "--threads", threads, *SMALL, "--quiet")
-    first, *others = map(files_of, outs)
-    for other in others:
-        assert first.keys() == other.keys()
-        for name in first:
-            if name not in ("quaver-report.json", "report.html", "quaver-manifest.json"):
-                assert first[name] == other[name], name
+    for i, more in enumerate(([], ["--desc-act"], ["--method", "rtn"])):
+        outs = []
+        for threads in ("1", "2", "3", "8"):
+            outs.append(os.path.join(directory, f"{i}-{threads}"))
+            run("quantize", MODEL, outs[-1], "--threads", threads, *SMALL, *more, "--quiet")
+        first, *others = map(files_of, outs)
+        for other in others:
+            assert first.keys() == other.keys()
+            for name in first:
+                if name not in ("quaver-report.json", "report.html", "quaver-manifest.json"):
+                    assert first[name] == other[name], (more, name)
 
 
 def test_plan_and_fact(directory):

@@ -70,6 +70,29 @@ void to_f32(const void* x, Element type, int64_t n, float* y) {
   for (; i < n; ++i) y[i] = element(x, type, i);
 }
 
+// Replaces x by e^(x - top) and returns their sum: of 16 lanes however wide the vectors are, so that
+// the instruction sets agree to the bit.
+float exponentials(float* x, int64_t n, float top) {
+  constexpr int parts = 16 / W;
+  const F highest_score = all(top);
+  F sums[parts];
+  for (int p = 0; p < parts; ++p) sums[p] = zero();
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16)
+    for (int p = 0; p < parts; ++p) {
+      const F e = exponential(minus(load(x + i + p * W), highest_score));
+      store(x + i + p * W, e);
+      sums[p] = plus(sums[p], e);
+    }
+  for (int p = 0; i < n; ++p, i += W) {
+    const int64_t left = n - i < W ? n - i : W;
+    const F e = exponential(minus(load_some(x + i, left), highest_score));
+    store_some(x + i, e, left);
+    sums[p] = plus(sums[p], load_some(x + i, left));
+  }
+  return sum(parts == 1 ? sums[0] : plus(sums[0], sums[parts - 1]));
+}
+
 void softmax(float* s, const float* add, float scale, int64_t n) {
   F tops = all(-infinity);
   const F factor = all(scale);
@@ -90,19 +113,7 @@ void softmax(float* s, const float* add, float scale, int64_t n) {
     for (i = 0; i < n; ++i) s[i] = 0;
     return;
   }
-  F sums = zero();
-  const F highest_score = all(top);
-  for (i = 0; i + W <= n; i += W) {
-    const F e = exponential(minus(load(s + i), highest_score));
-    store(s + i, e);
-    sums = plus(sums, e);
-  }
-  if (i < n) {
-    const F e = exponential(minus(load_some(s + i, n - i), highest_score));
-    store_some(s + i, e, n - i);
-    sums = plus(sums, load_some(s + i, n - i));
-  }
-  const float inverse = 1 / sum(sums);
+  const float inverse = 1 / exponentials(s, n, top);
   for (i = 0; i + W <= n; i += W) store(s + i, times(load(s + i), all(inverse)));
   for (; i < n; ++i) s[i] *= inverse;
 }
