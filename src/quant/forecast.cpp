@@ -29,7 +29,8 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr std::int64_t probe_tokens = 128;   // of the forward that is measured
+constexpr std::int64_t probe_tokens = 128;  // of the forward that is measured
+constexpr std::int64_t probe_head_tokens = 8;
 constexpr std::int64_t solve_inputs = 1024;  // of the linear whose solve is measured, at most
 constexpr std::uint64_t unforeseen = std::uint64_t{8} << 20;  // threads' own buffers, small objects
 
@@ -210,6 +211,13 @@ class Forecaster {
     std::map<const Linear*, const PlannedSite*> sites;
     for (const PlannedSite* s : kind.sites) sites.emplace(sizes.linears.at(s->name), s);
     kind.rows = std::min(probe_tokens, inputs_.window);
+    if (is_head(kind.layer)) {  // the job stops before the product: it makes no logits
+      kind.rows = std::min<std::int64_t>(probe_head_tokens, kind.rows);
+      meter_forward(kind, *block, sites, kind.rows);
+      kind.bytes_a_row =
+          static_cast<double>(kind.stops.at(0).held) / static_cast<double>(kind.rows);
+      return;
+    }
     const auto less = meter_forward(kind, *block, sites, kind.rows / 2);
     const auto more = meter_forward(kind, *block, sites, kind.rows);
     // What does not grow with the rows are the kernels' own buffers.

@@ -263,6 +263,7 @@ def test_head(directory):
     report = run_json("quantize", MODEL, out, "--lm-head", "--rule", "lm_head=bits:8,group_size:32", *SMALL)
     head = report["modules"][-1]
     assert head["name"] == "lm_head" and head["bits"] == 8 and head["rows"] == 8 * 128
+    assert abs(report["planned"]["peak_rss_bytes"] / report["peak_rss_bytes"] - 1) < 0.25, report["planned"]
     with open(os.path.join(out, "config.json")) as f:
         config = json.load(f)
     assert config["tie_word_embeddings"] is False and config["quantization_config"]["lm_head"] is True
