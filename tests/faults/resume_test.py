@@ -5,6 +5,7 @@ FAULTS is the library of faults.cpp. A job that was killed at any call about fil
 is ended by the same command with the bytes of an undisturbed run; a call that fails once gives these
 bytes or a clean error. Without --all, only some of the calls are tried.
 """
+import itertools
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 from quaver import FIXTURES, MODEL, PROGRAM, copy_of, edit_json, files_of, main, run, tests_of  # noqa: E402
@@ -26,7 +28,7 @@ class Job:
     """A command, and what it writes when nothing disturbs it."""
 
     def __init__(self, directory, model, *words):
-        self.directory, self.count, self.model, self.words = directory, 0, model, words
+        self.directory, self.model, self.words, self.numbers = directory, model, words, itertools.count(1)
         self.reference = self.files(self.ended(self.fresh()))
 
     @staticmethod
@@ -34,8 +36,7 @@ class Job:
         return {name: data for name, data in files_of(out).items() if name not in TIMES}
 
     def fresh(self):
-        self.count += 1
-        return os.path.join(self.directory, f"out{self.count}")
+        return os.path.join(self.directory, f"out{next(self.numbers)}")
 
     def start(self, out, *more, fault=None, counts=None):
         env = dict(os.environ)
@@ -89,6 +90,18 @@ def some(count, most):
     return range(1 + (0 if ALL else random.randrange(step)), count + 1, step)
 
 
+def each(cases, work):
+    """work(*case) for all, several at a time: half of a small job is waiting for the disk."""
+    with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
+        tasks = [pool.submit(work, *case) for case in cases]
+        try:
+            for task in tasks:
+                task.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
 def solved(events):
     """Names of the modules that a run said it had solved."""
     names = []
@@ -103,24 +116,31 @@ def solved(events):
 
 def test_killed_at_every_boundary(directory):
     job = tiny_job(directory)
+
+    def killed(fault):
+        out = job.fresh()
+        events = out + "-events"
+        process = job.start(out, "--quiet", "--events", events, fault=fault)
+        process.communicate()
+        assert process.returncode in (0, -9), (fault, process.returncode)
+        done = set(solved(events))
+        resumed = job.start(out)
+        _, err = resumed.communicate()
+        assert resumed.returncode == 0, (fault, err)
+        job.check(out, fault)
+        # Whatever was said to be solved is not solved again: at most what was at work.
+        if process.returncode == -9 and 0 < len(done) and "going on behind" in err:
+            known = int(err.split("going on behind ")[1].split()[0])
+            assert known >= len(done), (fault, known, done)
+        shutil.rmtree(out)
+
+    faults = []
     for kind, count in job.counts().items():
         most = {"sync": 20, "rename": 20, "write": 12, "directory": 12}.get(kind, 6)
         for call in some(count, most):
-            for action in ["kill", "torn"] if kind in ("write", "copy") else ["kill"]:
-                fault = f"{kind}:{call}:{action}"
-                out, events = job.fresh(), os.path.join(directory, f"events-{job.count}")
-                process = job.start(out, "--quiet", "--events", events, fault=fault)
-                process.communicate()
-                assert process.returncode in (0, -9), (fault, process.returncode)
-                done = set(solved(events))
-                resumed = job.start(out)
-                _, err = resumed.communicate()
-                assert resumed.returncode == 0, (fault, err)
-                job.check(out, fault)
-                # Whatever was said to be solved is not solved again: at most what was at work.
-                if process.returncode == -9 and 0 < len(done) and "going on behind" in err:
-                    known = int(err.split("going on behind ")[1].split()[0])
-                    assert known >= len(done), (fault, known, done)
+            actions = ["kill", "torn"] if kind in ("write", "copy") else ["kill"]
+            faults += [(f"{kind}:{call}:{action}",) for action in actions]
+    each(faults, killed)
 
 
 def test_killed_at_any_instant(directory):
@@ -154,12 +174,15 @@ def test_methods_without_calibration_go_on(directory):
 def test_killed_at_the_head(directory):
     job = tiny_job(directory, "--lm-head", model=os.path.join(FIXTURES, "opt"))
     counts = job.counts()
-    for kind in ("sync", "rename"):
-        # Behind the last block: its outputs, the head, the files of OUT.
-        for call in some(counts[kind], counts[kind]) if ALL else range(counts[kind] * 2 // 3, counts[kind] + 1):
-            out = job.fresh()
-            job.start(out, fault=f"{kind}:{call}:kill").communicate()
-            job.resume(out, f"head, {kind} {call}", "--threads", str(1 + call % 3))
+
+    def killed(kind, call):
+        out = job.fresh()
+        job.start(out, fault=f"{kind}:{call}:kill").communicate()
+        job.resume(out, f"head, {kind} {call}", "--threads", str(1 + call % 3))
+
+    # Behind the last block: its outputs, the head, the files of OUT.
+    each([(kind, call) for kind in ("sync", "rename")
+          for call in range(1 if ALL else counts[kind] * 2 // 3, counts[kind] + 1)], killed)
 
 
 def test_killed_while_modules_are_made_again(directory):
@@ -178,14 +201,17 @@ def test_killed_while_modules_are_made_again(directory):
     assert new["model.safetensors"] != old["model.safetensors"]
     with open(file) as f:
         counts = {kind: int(count) for kind, count in (line.split() for line in f)}
-    for kind in ("sync", "rename", "write", "remove"):
-        for call in some(counts[kind], 12):
-            out = copy_of_first()
-            job.start(out, *chosen, fault=f"{kind}:{call}:kill").communicate()
-            if os.path.exists(out):  # it is what it was, or what it becomes
-                found = job.files(out)
-                assert {name: found.get(name) for name in old} in (old, new), (kind, call)
-            job.resume(out, f"redo, {kind} {call}", *chosen, "--threads", str(1 + call % 3))
+
+    def killed(kind, call):
+        out = copy_of_first()
+        job.start(out, *chosen, fault=f"{kind}:{call}:kill").communicate()
+        if os.path.exists(out):  # it is what it was, or what it becomes
+            found = job.files(out)
+            assert {name: found.get(name) for name in old} in (old, new), (kind, call)
+        job.resume(out, f"redo, {kind} {call}", *chosen, "--threads", str(1 + call % 3))
+
+    each([(kind, call) for kind in ("sync", "rename", "write", "remove")
+          for call in some(counts[kind], 12)], killed)
 
 
 ERRORS = {"open": ["EIO", "EMFILE"], "read": ["EIO", "EINTR", "short"],
@@ -197,26 +223,31 @@ HARMLESS = {"EINTR", "short"}  # for reads and writes: what every program must g
 
 def test_every_call_fails_once(directory):
     job = tiny_job(directory)
-    turn = 0
+
+    def failed(kind, call, error):
+        fault = f"{kind}:{call}:{error}"
+        out = job.fresh()
+        process = job.start(out, fault=fault)
+        _, err = process.communicate()
+        if process.returncode == 0:
+            job.check(out, fault, err)
+            job.resume(out, f"again after {fault}")
+        else:
+            assert error not in HARMLESS, (fault, err)
+            assert process.returncode in (3, 4), (fault, process.returncode, err)
+            assert "quaver: " in err, (fault, err)
+            if os.path.exists(out):  # it was whole before the call
+                found = job.files(out)
+                assert {name: found.get(name) for name in job.reference} == job.reference, fault
+            job.resume(out, fault)
+        shutil.rmtree(out)
+
+    faults = []
     for kind, count in job.counts().items():
         for call in some(count, 16):
-            turn += 1
-            for error in ERRORS[kind] if ALL else [ERRORS[kind][turn % len(ERRORS[kind])]]:
-                fault = f"{kind}:{call}:{error}"
-                out = job.fresh()
-                process = job.start(out, fault=fault)
-                _, err = process.communicate()
-                if process.returncode == 0:
-                    job.check(out, fault, err)
-                    job.resume(out, f"again after {fault}")
-                    continue
-                assert error not in HARMLESS, (fault, err)
-                assert process.returncode in (3, 4), (fault, process.returncode, err)
-                assert "quaver: " in err, (fault, err)
-                if os.path.exists(out):  # it was whole before the call
-                    found = job.files(out)
-                    assert {name: found.get(name) for name in job.reference} == job.reference, fault
-                job.resume(out, fault)
+            errors = ERRORS[kind] if ALL else [ERRORS[kind][len(faults) % len(ERRORS[kind])]]
+            faults += [(kind, call, error) for error in errors]
+    each(faults, failed)
 
 
 def test_torn_and_damaged_journals(directory):
@@ -229,13 +260,18 @@ def test_torn_and_damaged_journals(directory):
         whole = f.read()
     assert whole.count(b"\n") > 3
     kept = files_of(out + ".partial")
-    lengths = range(len(whole) + 1) if ALL else sorted(random.sample(range(len(whole) + 1), 12))
+    # A record ends at each line end: all lengths about these, and some within records.
+    ends = {end + near for end, byte in enumerate(whole) if byte == 10 for near in range(-20, 3)}
+    lengths = {length for length in ends | set(range(0, len(whole), 7)) if 0 <= length <= len(whole)}
+    if not ALL:
+        lengths = random.sample(sorted(lengths), 12)
     damages = [whole[:length] for length in lengths]
     for _ in range(200 if ALL else 12):  # one bit, and bytes that a crash leaves behind
         at = random.randrange(len(whole))
         damages.append(whole[:at] + bytes([whole[at] ^ 1 << random.randrange(8)]) + whole[at + 1:])
         damages.append(whole + bytes(random.randrange(100)))
-    for damaged in damages:
+
+    def resumed(damaged):
         out = job.fresh()
         for name, data in kept.items():
             path = os.path.join(out + ".partial", name)
@@ -243,6 +279,9 @@ def test_torn_and_damaged_journals(directory):
             with open(path, "wb") as f:
                 f.write(damaged if name == "work/journal" else data)
         job.resume(out, f"a journal of {len(damaged)} bytes")
+        shutil.rmtree(out)
+
+    each([(damaged,) for damaged in damages], resumed)
 
 
 def test_damaged_work_is_made_again(directory):
