@@ -12,7 +12,7 @@
 namespace quaver {
 namespace {
 
-constexpr std::int64_t block = 128, wide = 512;
+constexpr std::int64_t block = 128, wide = 512, strip = 256, tile = 32;
 
 // L of one diagonal block in place; false when a pivot is below `floor`.
 bool factor_block(const View& a, double floor) {
@@ -49,14 +49,22 @@ void invert_block(const View& l, const View& inverse) {
   }
 }
 
-// Lower `a` becomes L, and the diagonal blocks of `inverse` those of L^-1.
+// What the columns before `from` take from the lower triangle of a's columns k .. k + width, whose
+// rows begin at k.
+void take_columns(const View& a, std::int64_t from, std::int64_t k, std::int64_t width) {
+  multiply(a.block(k, from, a.rows - k, k - from), a.block(k, from, width, k - from),
+           a.block(k, k, a.rows - k, width), GemmArgs::Into::subtract, true);
+}
+
+// Lower `a` becomes L, and the diagonal blocks of `inverse` those of L^-1. Columns take what those
+// before them cost twice: many at a time from far away, so that these are packed seldom, then few.
 bool factor_lower(const View& a, const View& inverse, double floor) {
   const std::int64_t n = a.rows;
   Tensor panel = Tensor::raw({n, block});
-  for (std::int64_t k = 0; k < n; k += block) {
+  for (std::int64_t k = 0, far = 0; k < n; k += block) {
     const std::int64_t width = std::min(block, n - k), below = n - k - width;
-    multiply(a.block(k, 0, n - k, k), a.block(k, 0, width, k), a.block(k, k, n - k, width),
-             GemmArgs::Into::subtract);
+    if (k % wide == 0) take_columns(a, 0, far = k, std::min(wide, n - k));
+    take_columns(a, far, k, width);
     const View corner = a.block(k, k, width, width), inverted = inverse.block(k, k, width, width);
     if (!factor_block(corner, floor)) return false;
     invert_block(corner, inverted);
@@ -69,18 +77,41 @@ bool factor_lower(const View& a, const View& inverse, double floor) {
   return true;
 }
 
+// product = l inverse for lower triangles, of all `inverse` rows: columns in strips, each from the
+// row on where it is not zero.
+void multiply_triangle(const View& l, const View& inverse, const View& product) {
+  for (std::int64_t c = 0; c < inverse.rows; c += strip) {
+    const std::int64_t count = std::min(strip, inverse.rows - c);
+    multiply(l.block(0, c, l.rows, inverse.rows - c),
+             inverse.block(c, c, inverse.rows - c, count).transposed(),
+             product.block(0, c, l.rows, count));
+  }
+}
+
 // The rest of L^-1, whose diagonal blocks are there already: row block by row block,
-// L^-1[b, :b] = -L^-1[b, b] (L[b, :b] L^-1[:b, :b]).
+// L^-1[b, :b] = -L^-1[b, b] (L[b, :b] L^-1[:b, :b]). The products with rows far above are made for
+// several blocks at a time.
 void invert_lower(const View& l, const View& inverse) {
   const std::int64_t n = l.rows;
-  Tensor product = Tensor::raw({block, n}), corner = Tensor::raw({block, block});
-  for (std::int64_t k = block; k < n; k += block) {
+  Tensor product = Tensor::raw({std::min(wide, n), n}), corner = Tensor::raw({block, block});
+  const View far = view_of(product);
+  for (std::int64_t k = 0, from = 0; k < n; k += block) {
+    if (k % wide == 0) {
+      from = k;
+      const std::int64_t rows = std::min(wide, n - k);
+      if (k > 0)
+        multiply_triangle(l.block(k, 0, rows, k), inverse.block(0, 0, k, k),
+                          far.block(0, 0, rows, k));
+    }
     const std::int64_t width = std::min(block, n - k);
-    View rows{product.data<float>().data(), width, k, k, 1};
-    for (std::int64_t c = 0; c < k; c += wide) {
-      const std::int64_t count = std::min(wide, k - c);
-      multiply(l.block(k, c, width, k - c), inverse.block(c, c, k - c, count).transposed(),
-               rows.block(0, c, width, count));
+    if (k == 0) continue;
+    const View rows = far.block(k - from, 0, width, k);
+    if (k > from) {  // rows from .. k of L^-1 are there by now
+      const View near = l.block(k, from, width, k - from);
+      multiply(near, inverse.block(from, 0, k - from, from).transposed(),
+               rows.block(0, 0, width, from), GemmArgs::Into::add);
+      multiply_triangle(near, inverse.block(from, from, k - from, k - from),
+                        rows.block(0, from, width, k - from));
     }
     View minus{corner.data<float>().data(), width, width, width, 1};
     for (std::int64_t r = 0; r < width; ++r)
@@ -121,20 +152,26 @@ bool invert_in_double(const View& a, const View& inverse, double floor) {
   return true;
 }
 
-// a = J (H[order, order] with `diagonal`) J, the lower triangle.
+// a = J (H[order, order] with `diagonal`) J, the lower triangle. In the natural order it reads H's
+// columns: by tiles, for the caches' sake.
 void fill_reversed(const Tensor& hessian, std::span<const std::int32_t> order,
                    std::span<const float> diagonal, const View& a) {
   const std::int64_t n = a.rows;
   const float* h = hessian.data<float>().data();
-  parallel_for(n, 32, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t p = order[static_cast<std::size_t>(n - 1 - i)];
-      for (std::int64_t j = 0; j < i; ++j) {
-        const std::int64_t q = order[static_cast<std::size_t>(n - 1 - j)];
-        a(i, j) = h[std::max(p, q) * n + std::min(p, q)];
+  const auto place = [&](std::int64_t i) {
+    return std::int64_t{order[static_cast<std::size_t>(n - 1 - i)]};
+  };
+  parallel_for(n, tile, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t from = 0; from < end; from += tile)
+      for (std::int64_t j = from; j < std::min(from + tile, end); ++j) {
+        const std::int64_t q = place(j);
+        for (std::int64_t i = std::max(begin, j); i < end; ++i) {
+          const std::int64_t p = place(i);
+          a(i, j) = h[std::max(p, q) * n + std::min(p, q)];
+        }
       }
+    for (std::int64_t i = begin; i < end; ++i)
       a(i, i) = diagonal[static_cast<std::size_t>(n - 1 - i)];
-    }
   });
 }
 

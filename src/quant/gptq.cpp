@@ -17,7 +17,10 @@
 namespace quaver {
 namespace {
 
-constexpr std::int64_t block = 128;  // columns whose errors reach the later ones in one product
+// Columns whose errors reach later ones in one product: first those at hand, then those of the
+// block, of some blocks, and at last all. Each weight's sum has the same order whatever they are.
+constexpr std::int64_t strip = 16, block = 128, wide = 512;
+constexpr std::int64_t tile_rows = 16, tile_cols = 64;  // that are transposed at a time
 
 // What all rows share.
 struct Walk {
@@ -43,15 +46,17 @@ class RowChunk {
       : walk_(walk),
         lanes_((rows + lane_count - 1) / lane_count * lane_count),
         w_(static_cast<std::size_t>(walk.cols * lanes_)),
-        errors_(static_cast<std::size_t>(block * lanes_)),
-        u_(static_cast<std::size_t>(block * block)),
+        errors_(static_cast<std::size_t>((wide + block) * lanes_)),
         codes(static_cast<std::size_t>(walk.cols * lanes_)),
         scales(static_cast<std::size_t>(walk.groups * lanes_)),
         zeros(scales.size()),
         losses(static_cast<std::size_t>(lanes_)) {
-    for (std::int64_t k = 0; k < walk.cols; ++k)
-      for (std::int64_t r = 0; r < rows; ++r)
-        column(k)[r] = w[r * walk.cols + walk.order[static_cast<std::size_t>(k)]];
+    for (std::int64_t first = 0; first < rows;
+         first += tile_rows)  // by tiles, for the caches' sake
+      for (std::int64_t k = 0; k < walk.cols; k += tile_cols)
+        for (std::int64_t r = first; r < std::min(first + tile_rows, rows); ++r)
+          for (std::int64_t c = k; c < std::min(k + tile_cols, walk.cols); ++c)
+            column(c)[r] = w[r * walk.cols + walk.order[static_cast<std::size_t>(c)]];
   }
 
   void run() {
@@ -79,28 +84,43 @@ class RowChunk {
 
  private:
   void walk_columns() {
+    std::int64_t edge = 0;  // errors since base_ have not reached the columns from here on
     for (std::int64_t begin = 0, end = 0; begin < walk_.cols; begin = end) {
       end = block_end(begin);
-      copy_factor(begin, end);
-      std::int64_t spread = begin;  // errors of columns before it have reached the whole block
-      for (std::int64_t k = begin; k < end; ++k) {
-        if (k % walk_.group_size == 0 && !walk_.static_groups) {
-          if (!walk_.stale_grids) {
-            spread_errors(begin, spread, k, k, end);
-            spread = k;
-          }
-          start_group(k);
-        }
-        take_errors(begin, spread, k);
-        round_column(begin, k);
+      if (begin == edge || last_group_end(begin, end) > edge) {
+        spread_errors(base_, begin, std::max(begin, edge), walk_.cols);
+        for (base_ = edge = begin; edge < walk_.cols && edge - base_ < wide;)
+          edge = block_end(edge);
       }
-      spread_errors(begin, begin, end, end, walk_.cols);
+      walk_block(begin, end);
+      spread_errors(begin, end, end, edge);
+    }
+  }
+
+  void walk_block(std::int64_t begin, std::int64_t end) {
+    const auto is_start = [&](std::int64_t k) {
+      return k % walk_.group_size == 0 && !walk_.static_groups;
+    };
+    if (walk_.stale_grids)
+      for (std::int64_t k = begin; k < end; ++k)
+        if (is_start(k)) start_group(k);
+    std::int64_t spread = begin;  // errors of columns before it have reached the whole block
+    for (std::int64_t k = begin; k < end; ++k) {
+      const bool starts = is_start(k) && !walk_.stale_grids;
+      if (starts || k - spread == strip) {
+        spread_errors(spread, k, k, end);
+        spread = k;
+      }
+      if (starts) start_group(k);
+      take_errors(spread, k);
+      round_column(k);
     }
   }
 
   const Walk& walk_;
   const std::int64_t lanes_;
-  std::vector<float> w_, errors_, u_;
+  std::int64_t base_ = 0;  // the column of the first error
+  std::vector<float> w_, errors_;
 
  public:
   std::vector<std::uint8_t> codes;   // [cols][lanes]
@@ -109,7 +129,7 @@ class RowChunk {
 
  private:
   float* column(std::int64_t k) { return w_.data() + k * lanes_; }
-  float* error(std::int64_t i) { return errors_.data() + i * lanes_; }
+  float* error(std::int64_t k) { return errors_.data() + (k - base_) * lanes_; }
 
   // A group longer than a block begins where a block does, so that its weights are up to date.
   std::int64_t block_end(std::int64_t begin) const {
@@ -120,18 +140,17 @@ class RowChunk {
     return std::min(end, walk_.cols);
   }
 
-  // u_[i][j] = U[begin + j, begin + i]: what error j adds to column i.
-  void copy_factor(std::int64_t begin, std::int64_t end) {
-    for (std::int64_t j = 0; j < end - begin; ++j)
-      for (std::int64_t i = j; i < end - begin; ++i)
-        u_[static_cast<std::size_t>(i * block + j)] = walk_.u(begin + j, begin + i);
+  // Where the last group ends that begins among these columns; its grid needs all its weights.
+  std::int64_t last_group_end(std::int64_t begin, std::int64_t end) const {
+    if (walk_.static_groups) return 0;
+    const std::int64_t start = (end - 1) / walk_.group_size * walk_.group_size;
+    return start < begin ? 0 : std::min(start + walk_.group_size, walk_.cols);
   }
 
   // Columns to .. last lose what the errors of columns from .. until cost them.
-  void spread_errors(std::int64_t begin, std::int64_t from, std::int64_t until, std::int64_t to,
-                     std::int64_t last) {
-    if (from == until || to == last) return;
-    const View e{error(from - begin), until - from, lanes_, lanes_, 1};
+  void spread_errors(std::int64_t from, std::int64_t until, std::int64_t to, std::int64_t last) {
+    if (from >= until || to >= last) return;
+    const View e{error(from), until - from, lanes_, lanes_, 1};
     const View later{column(to), last - to, lanes_, lanes_, 1};
     multiply(walk_.u.block(from, to, until - from, last - to).transposed(), e.transposed(), later,
              GemmArgs::Into::subtract);
@@ -169,24 +188,25 @@ class RowChunk {
     }
   }
 
-  void take_errors(std::int64_t begin, std::int64_t from, std::int64_t k) {
-    const float* u = u_.data() + (k - begin) * block;
+  void take_errors(std::int64_t from, std::int64_t k) {
+    float u[strip];
+    for (std::int64_t j = from; j < k; ++j) u[j - from] = walk_.u(j, k);
     for (std::int64_t lane = 0; lane < lanes_; lane += lane_count) {
       float* w = column(k) + lane;
       float sum[lane_count] = {};
-      for (std::int64_t j = from - begin; j < k - begin; ++j) {
+      for (std::int64_t j = from; j < k; ++j) {
         const float* e = error(j) + lane;
-        for (std::int64_t l = 0; l < lane_count; ++l) sum[l] += e[l] * u[j];
+        for (std::int64_t l = 0; l < lane_count; ++l) sum[l] += e[l] * u[j - from];
       }
       for (std::int64_t l = 0; l < lane_count; ++l) w[l] -= sum[l];
     }
   }
 
-  void round_column(std::int64_t begin, std::int64_t k) {
+  void round_column(std::int64_t k) {
     const std::int64_t at = walk_.group_at(k) * lanes_;
     const float *scale = &scales[static_cast<std::size_t>(at)],
                 *zero = &zeros[static_cast<std::size_t>(at)], *w = column(k);
-    float* e = error(k - begin);
+    float* e = error(k);
     std::uint8_t* code = &codes[static_cast<std::size_t>(k * lanes_)];
     const float step = 1 / walk_.u(k, k), top = walk_.grid.top;
     for (std::int64_t r = 0; r < lanes_; ++r) {
@@ -210,9 +230,12 @@ std::vector<std::int64_t> group_places(std::span<const std::int32_t> order, std:
   return place;
 }
 
-// Enough chunks for many threads, wide enough for long vectors. Rows do not depend on each other.
+// Some chunks for each thread, but wide enough for long products. Rows do not depend on each other,
+// so no cut changes a bit. An odd multiple of 16: columns of a power of two bytes would share sets
+// of the caches.
 std::int64_t row_grain(std::int64_t rows) {
-  return std::clamp<std::int64_t>(rows / 16 / 16 * 16, 32, 512);
+  const std::int64_t even = std::clamp<std::int64_t>(rows / (4 * thread_count()), 48, 512);
+  return (even - 16) / 32 * 32 + 16;
 }
 
 }  // namespace
@@ -292,10 +315,13 @@ Quantized gptq_quantize(const Tensor& w, const Scheme& scheme, const Format& for
     RowChunk chunk(walk, values + begin * cols, end - begin);
     chunk.run();
     std::copy_n(chunk.losses.begin(), end - begin, losses.begin() + begin);
-    for (std::int64_t k = 0; k < cols; ++k)
+    const std::int32_t* column = result_order.data();
+    const std::uint8_t* walked = chunk.codes.data();
+    const std::int64_t lanes = chunk.lanes();
+    for (std::int64_t first = 0; first < cols; first += tile_cols)
       for (std::int64_t r = begin; r < end; ++r)
-        codes[r * cols + result_order[static_cast<std::size_t>(k)]] =
-            chunk.codes[static_cast<std::size_t>(k * chunk.lanes() + r - begin)];
+        for (std::int64_t k = first; k < std::min(first + tile_cols, cols); ++k)
+          codes[r * cols + column[k]] = walked[k * lanes + r - begin];
     for (std::int64_t g = 0; g < groups; ++g)
       for (std::int64_t r = begin; r < end; ++r) {
         const auto from = static_cast<std::size_t>(g * chunk.lanes() + r - begin);
