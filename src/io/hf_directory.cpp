@@ -31,6 +31,23 @@ bool is_inside(const fs::path& file, const fs::path& directory) {
   return end == directory.end();
 }
 
+// The first pattern of 'dynamic' that matches a module wins, and a Json object forgets which was
+// written first: their order is added as 'dynamic_order'.
+Json with_order(Json quantization, const fs::path& file, bool nested) {
+  const auto dynamic = quantization.find("dynamic");
+  if (dynamic == quantization.end() || !dynamic->is_object() || dynamic->size() < 2)
+    return quantization;
+  const OrderedJson written =
+      parse_ordered_json(read_file(file, config_limits.bytes), file.string(), config_limits);
+  const OrderedJson section =
+      nested ? written.value("quantization_config", OrderedJson()) : written;
+  const OrderedJson entries = section.value("dynamic", OrderedJson::object());
+  Json order = Json::array();
+  for (const auto& [pattern, entry] : entries.items()) order.push_back(pattern);
+  quantization["dynamic_order"] = std::move(order);
+  return quantization;
+}
+
 // Why a file must not be copied; empty: it may. `root` is the canonical checkpoint directory.
 std::string refusal(const fs::path& file, const fs::path& root) {
   std::error_code error;
@@ -62,12 +79,12 @@ Json read_quantization(const fs::path& directory, const Json& config) {
   if (const auto it = config.find("quantization_config"); it != config.end() && !it->is_null()) {
     ensure_file(it->is_object(), (directory / "config.json").string(),
                 ": 'quantization_config' is not an object");
-    return *it;
+    return with_order(*it, directory / "config.json", true);
   }
   if (fs::exists(directory / "quantize_config.json")) {
     Json found = read_object(directory / "quantize_config.json");
     if (!found.contains("quant_method")) found["quant_method"] = "gptq";
-    return found;
+    return with_order(std::move(found), directory / "quantize_config.json", false);
   }
   if (fs::exists(directory / "quant_config.json"))
     return read_object(directory / "quant_config.json");

@@ -13,7 +13,8 @@ Json read_config(const std::filesystem::path& directory);
 
 // How the checkpoint is quantized: `quantization_config` of `config`, else quantize_config.json,
 // else quant_config.json of the directory; null if there is none of them. quantize_config.json of
-// early AutoGPTQ names no method: "gptq" is filled in.
+// early AutoGPTQ names no method: "gptq" is filled in. Where 'dynamic' has several patterns,
+// 'dynamic_order' lists them as they are written.
 Json read_quantization(const std::filesystem::path& directory, const Json& config);
 
 // Whether a file of a checkpoint goes along unchanged when its weights are quantized: tokenizer,

@@ -40,6 +40,17 @@ TEST_F(HfDirectoryTest, FindsTheQuantization) {
   });
 }
 
+TEST_F(HfDirectoryTest, KeepsTheOrderOfDynamicPatterns) {
+  put("quantize_config.json", R"({"bits":4,"dynamic":{"z":{"bits":8},"-:a":{},"m":{}}})");
+  EXPECT_EQ(read_quantization(directory, Json::object()).at("dynamic_order"),
+            (Json{"z", "-:a", "m"}));
+  put("config.json", R"({"quantization_config":{"bits":4,"dynamic":{"y":{},"b":{}}}})");
+  EXPECT_EQ(read_quantization(directory, read_config(directory)).at("dynamic_order"),
+            (Json{"y", "b"}));
+  put("config.json", R"({"quantization_config":{"bits":4,"dynamic":{"y":{}}}})");
+  EXPECT_FALSE(read_quantization(directory, read_config(directory)).contains("dynamic_order"));
+}
+
 TEST_F(HfDirectoryTest, CopiesSideFilesOnly) {
   const std::vector<std::string> wanted = {"LICENSE",
                                            "additional_chat_templates/tool.jinja",

@@ -70,7 +70,6 @@ MADE = {
 }
 # Refusals that are known: (reader or maker, model or *, form or *) -> words of the message.
 REFUSED = {
-    ("auto-round", "*", "*"): "Only supports `gptqv1`",
     ("gptqmodel", "*", "4 bits asym"): "is only supported if produced by gptqmodel",
     ("gptqmodel auto", "*", "4 bits asym"): "is only supported if produced by gptqmodel",
     ("transformers", "*", "4 and 8 bits (dynamic)"): "ignore_mismatched_sizes",

@@ -5,7 +5,7 @@
 //                                and for gptq_p how codes are
 //   dynamic                      {regex: overrides}: "-:regex" leaves modules out, "+:regex" or
 //                                "regex" gives them other bits, group_size or sym; regexes match
-//                                from the start of a module's name
+//                                from the start of a module's name, and the first to match wins
 #include <algorithm>
 #include <array>
 #include <regex>
@@ -121,26 +121,51 @@ std::optional<Scheme> overridden(const std::string& pattern, const Json& entry,
   return read_scheme(entry, at, &base);
 }
 
-// JSON objects have lost their order here, and GPTQModel lets the first match win: patterns that
+struct Patterns {
+  std::vector<const std::string*> keys;  // of `dynamic`
+  bool ordered = false;                  // as they were written, which read_quantization tells
+};
+
+Patterns patterns_of(const Json& quantization, const Json& dynamic) {
+  Patterns p;
+  const auto order = quantization.find("dynamic_order");
+  if (order != quantization.end() && order->is_array() && order->size() == dynamic.size()) {
+    for (const Json& key : *order)
+      if (key.is_string() && dynamic.contains(key.get_ref<const std::string&>()))
+        p.keys.push_back(&key.get_ref<const std::string&>());
+    p.ordered = p.keys.size() == dynamic.size();
+  }
+  if (!p.ordered) {
+    p.keys.clear();
+    for (const auto& [key, entry] : dynamic.get_ref<const Json::object_t&>())
+      p.keys.push_back(&key);
+  }
+  return p;
+}
+
+// The first pattern that matches wins, as in GPTQModel. Where their order is not known, those that
 // match the same module must agree.
-std::optional<Scheme> dynamic_scheme(const Json& dynamic, std::string_view module,
-                                     const Scheme& base) {
+std::optional<Scheme> dynamic_scheme(const Json& quantization, const Json& dynamic,
+                                     std::string_view module, const Scheme& base) {
   ensure_file(dynamic.is_object(), where, ": 'dynamic' is not an object");
   std::optional<Scheme> found;
   const std::string* first = nullptr;
   std::size_t patterns = 0;
-  for (const auto& [key, entry] : dynamic.get_ref<const Json::object_t&>()) {
+  const Patterns all = patterns_of(quantization, dynamic);
+  for (const std::string* place : all.keys) {
+    const std::string& key = *place;
     const bool marked = key.starts_with("-:") || key.starts_with("+:");
     const std::string pattern = marked ? key.substr(2) : key;
     if (!exact_name(pattern) && ++patterns > most_patterns)
       fail(Fault::unsupported, where, ": 'dynamic' has more than ", most_patterns, " patterns");
     if (!matches(pattern, module)) continue;
-    const std::optional<Scheme> said = overridden(key, entry, base);
+    const std::optional<Scheme> said = overridden(key, dynamic.at(key), base);
+    if (all.ordered) return said;
     if (first && said != found)
       fail(Fault::unsupported, where, ": 'dynamic': ", printable(*first), " and ", printable(key),
-           " both match ", printable(module), " and differ");
+           " both match ", printable(module), " and differ, and which comes first is not known");
     found = said;
-    first = &key;
+    first = place;
   }
   return first ? found : base;
 }
@@ -167,7 +192,7 @@ std::optional<Scheme> scheme_of(const Json& j, std::string_view module) {
   const Scheme base = read_scheme(j, where, nullptr);
   const auto dynamic = j.find("dynamic");
   if (dynamic == j.end() || dynamic->is_null()) return base;
-  return dynamic_scheme(*dynamic, module, base);
+  return dynamic_scheme(j, *dynamic, module, base);
 }
 
 Json describe(const DescribeArgs& a) {
@@ -183,8 +208,10 @@ Json describe(const DescribeArgs& a) {
          {"lm_head", a.lm_head},
          {"damp_percent", a.damp_percent},
          {"pack_dtype", "int32"},
-         {"modules_in_block_to_quantize", a.modules_in_block},
-         {"meta", {{"quantizer", Json::array({a.quantizer})}}}};
+         {"modules_in_block_to_quantize", a.modules_in_block}};
+  // auto-round takes the plain layout from anyone, but refuses what has `meta`; gptqmodel asks
+  // `meta` for the writer of a newer one.
+  if (a.format->name != "gptq") j["meta"] = {{"quantizer", Json::array({a.quantizer})}};
   if (!a.block_name.empty()) j["block_name_to_quantize"] = a.block_name;
   for (const auto& [name, scheme] : a.exceptions) {
     Json& entry = j["dynamic"][(scheme ? "+:" : "-:") + exact_pattern(name)];

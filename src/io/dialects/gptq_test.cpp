@@ -81,6 +81,11 @@ TEST(GptqDialect, DynamicSkipsAndOverrides) {
   EXPECT_EQ(scheme(j, "modelxlayers.0.q"), (Scheme{4, 128, true}));
   expect_error(Fault::unsupported, "both match 'model.layers.12.mlp.gate' and differ",
                [&] { scheme(j, "model.layers.12.mlp.gate"); });
+  j["dynamic_order"] = {"lm_head", "+:model\\.layers\\.1[0-9]\\.", "-:.*\\.mlp\\.gate$",
+                        "^model\\.layers\\.0\\.q$"};
+  EXPECT_EQ(scheme(j, "model.layers.12.mlp.gate"), (Scheme{8, 128, true}));
+  std::swap(j["dynamic_order"][1], j["dynamic_order"][2]);
+  EXPECT_EQ(scheme(j, "model.layers.12.mlp.gate"), std::nullopt);
   j["dynamic"] = {{"-:^(?!.*(up|down)).*$", Json::object()}};
   EXPECT_EQ(scheme(j, "model.layers.0.q"), std::nullopt);
   EXPECT_NE(scheme(j, "model.layers.0.up"), std::nullopt);
@@ -131,7 +136,9 @@ TEST(GptqDialect, DescriptionIsReadBack) {
   EXPECT_EQ(j.at("meta"), (Json{{"quantizer", {"quaver:1.2.3"}}}));
   args.exceptions.clear();
   args.block_name.clear();
+  args.format = &find_format("gptq");
   const Json plain = find_dialect(basic())->describe(args);
+  EXPECT_FALSE(plain.contains("meta"));
   EXPECT_FALSE(plain.contains("dynamic"));
   EXPECT_FALSE(plain.contains("block_name_to_quantize"));
 }
