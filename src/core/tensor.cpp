@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/host_memory.h"
+#include "core/threads.h"
 
 namespace quaver {
 namespace {
@@ -162,12 +163,17 @@ Tensor to_f32(const Tensor& host) {
   Tensor out = Tensor::raw(host.shape());
   const auto y = out.data<float>();
   const auto convert = [&](auto x) {
-    for (std::size_t i = 0; i < y.size(); ++i) {
-      if constexpr (std::is_same_v<typename decltype(x)::value_type, double>)
-        y[i] = static_cast<float>(x[i]);
-      else
-        y[i] = to_float(x[i]);
-    }
+    const auto* from = x.data();
+    float* to = y.data();
+    parallel_for(static_cast<std::int64_t>(y.size()), 1 << 16,
+                 [=](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t i = begin; i < end; ++i) {
+                     if constexpr (std::is_same_v<typename decltype(x)::value_type, double>)
+                       to[i] = static_cast<float>(from[i]);
+                     else
+                       to[i] = to_float(from[i]);
+                   }
+                 });
   };
   switch (host.dtype()) {
     case DType::f16:

@@ -1,7 +1,11 @@
 #include "io/shard_writer.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <tuple>
 #include <utility>
 
@@ -19,7 +23,44 @@ std::string shard_name(std::size_t i, std::size_t count) {
   return name;
 }
 
+// The order in a file: elements of any size are aligned behind larger ones.
+bool lies_before(const HeaderEntry& a, const HeaderEntry& b) {
+  return std::tie(b.dtype->bits, a.name) < std::tie(a.dtype->bits, b.name);
+}
+
+// Entries in that order, at the places where their data come to lie.
+std::vector<HeaderEntry> placed_in_order(std::vector<HeaderEntry> entries) {
+  std::ranges::sort(entries, lies_before);
+  std::uint64_t end = 0;
+  for (HeaderEntry& entry : entries) {
+    entry.end = end + (entry.end - entry.begin);
+    entry.begin = std::exchange(end, entry.end);
+  }
+  return entries;
+}
+
 }  // namespace
+
+FileHandle write_safetensors(const std::filesystem::path& file,
+                             const std::map<std::string, Tensor>& tensors) {
+  std::vector<HeaderEntry> entries;
+  for (const auto& [name, tensor] : tensors)
+    entries.push_back({.name = name,
+                       .dtype = &stored_dtype(tensor.dtype()),
+                       .shape = tensor.shape(),
+                       .begin = 0,
+                       .end = tensor.bytes()});
+  entries = placed_in_order(std::move(entries));
+  FileHandle handle(::open(file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (!handle) fail(Fault::io, file.string(), ": cannot write: ", std::strerror(errno));
+  const std::string header = safetensors_header(entries);
+  write_all(handle.get(), std::as_bytes(std::span(header)), file);
+  for (const HeaderEntry& entry : entries) {
+    const Tensor& tensor = tensors.at(entry.name);
+    write_all(handle.get(), {tensor.host(), tensor.bytes()}, file);
+  }
+  return handle;
+}
 
 ShardWriter::ShardWriter(std::filesystem::path directory, std::uint64_t shard_bytes)
     : directory_(std::move(directory)), shard_bytes_(shard_bytes) {
@@ -47,15 +88,8 @@ void ShardWriter::write(std::string_view name, const Tensor& host) {
 
 void ShardWriter::complete_shard() {
   ensure(shards_.size() < most_shards, "[shard writer] more than ", most_shards, " shards");
-  std::ranges::sort(entries_, [](const HeaderEntry& a, const HeaderEntry& b) {
-    return std::tie(b.dtype->bits, a.name) < std::tie(a.dtype->bits, b.name);
-  });
-  std::vector<HeaderEntry> placed = entries_;
-  std::uint64_t end = 0;
-  for (HeaderEntry& entry : placed) {
-    entry.end = end + (entry.end - entry.begin);
-    entry.begin = std::exchange(end, entry.end);
-  }
+  std::ranges::sort(entries_, lies_before);
+  const std::vector<HeaderEntry> placed = placed_in_order(entries_);
   AtomicFile shard(directory_ / "model.shard");
   shard.write(safetensors_header(placed));
   for (const HeaderEntry& entry : entries_)

@@ -2,6 +2,7 @@
 // Writes a checkpoint as safetensors files, tensor by tensor, in bounded memory.
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -51,5 +52,10 @@ class ShardWriter final : public TensorSink {
   std::vector<std::string> files_;
   bool finished_ = false;
 };
+
+// One safetensors file of tensors in host memory, laid out as above, written over what stood there
+// and not synced: for files that nobody reads before something else says that they are whole.
+FileHandle write_safetensors(const std::filesystem::path& file,
+                             const std::map<std::string, Tensor>& tensors);
 
 }  // namespace quaver

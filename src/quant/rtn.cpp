@@ -72,13 +72,21 @@ Quantized round_to_nearest(const Tensor& w, const Scheme& scheme, const Format& 
 }
 
 double relative_error(const Tensor& w, const Tensor& q) {
-  const auto a = w.data<float>(), b = q.data<float>();
+  constexpr std::int64_t part = 1 << 16;
+  const auto size = w.size();
+  const float *a = w.data<float>().data(), *b = q.data<float>().data();
+  std::vector<std::array<double, 2>> sums(static_cast<std::size_t>((size + part - 1) / part));
+  parallel_for(size, part, [&](std::int64_t begin, std::int64_t end) {
+    double lost = 0, whole = 0;
+    for (std::int64_t i = begin; i < end; ++i) {
+      const double difference = double{a[i]} - b[i];
+      lost += difference * difference;
+      whole += double{a[i]} * a[i];
+    }
+    sums[static_cast<std::size_t>(begin / part)] = {lost, whole};
+  });
   double lost = 0, whole = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    const double difference = double{a[i]} - b[i];
-    lost += difference * difference;
-    whole += double{a[i]} * a[i];
-  }
+  for (const auto& sum : sums) lost += sum[0], whole += sum[1];
   return whole == 0 ? 0 : lost / whole;
 }
 

@@ -23,6 +23,10 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t most_journal_bytes = std::uint64_t{1} << 30;
 constexpr std::uint64_t one_file = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t digest_digits = 16;
+// How long, and in how many open files, what was solved may wait for the disk: syncing each of many
+// small linears would take longer than solving them.
+constexpr std::chrono::seconds most_unsynced_time{1};
+constexpr std::size_t most_unsynced_files = 256;
 
 std::string hex(std::uint64_t value) {
   char digits[digest_digits + 1];
@@ -150,7 +154,7 @@ void Work::take_site(const Json& record) {
   SiteReport report = read_report(record.at("module"), where);
   Stored& stored = sites_[report.name];
   stored = {.layer = static_cast<int>(json_int(record, "layer", where)),
-            .directory = json_string(record, "solved", where)};
+            .file = json_string(record, "solved", where)};
   std::erase_if(reports_, [&](const SiteReport& r) { return r.name == report.name; });
   reports_.push_back(std::move(report));
   for (const auto& [name, value] : record.at("tensors").items()) {
@@ -192,32 +196,44 @@ void Work::forget_damaged() {
 }
 
 void Work::append(const Json& record) {
-  const std::lock_guard lock(mutex_);
   const std::string line = record.dump();
   chain_ = digest_of_text(line, chain_);
   const std::string whole = text(line, '\t', hex(chain_), '\n');
   write_all(journal_.get(), std::as_bytes(std::span(whole)), folder_ / "journal");
+}
+
+void Work::sync() {
+  for (const FileHandle& file : unsynced_)
+    if (::fsync(file.get()) != 0)
+      fail(Fault::io, folder_.string(), ": cannot sync a solved weight: ", std::strerror(errno));
+  unsynced_.clear();
+  sync_directory(folder_);
   if (::fsync(journal_.get()) != 0)
     fail(Fault::io, (folder_ / "journal").string(), ": cannot sync: ", std::strerror(errno));
+  synced_ = std::chrono::steady_clock::now();
 }
 
 void Work::add(int layer, const Site& site, const SiteReport& report) {
-  const std::string directory = text(layer, '-', solved_);
-  make_afresh(folder_ / directory);
-  ShardWriter writer(folder_ / directory, one_file);
+  const std::string file = text(layer, '-', solved_);
+  std::map<std::string, Tensor> tensors;
   Json record{{"layer", layer},
-              {"solved", directory},
+              {"solved", file},
               {"tensors", Json::object()},
               {"module", report_json(report)}};
   for (const auto& [part, tensor] : std::get<Packed>(site.linear->weight).parts) {
     const std::string name = text(site.name, '.', part);
-    writer.write(name, tensor);
+    tensors[name] = tensor;
     record["tensors"][name] = hex(digest_of_tensor(tensor));
   }
-  writer.finish();
-  sync_directory(folder_ / directory);
-  sync_directory(folder_);
-  append(record);
+  FileHandle written = write_safetensors(folder_ / file, tensors);
+  {
+    const std::lock_guard lock(mutex_);
+    append(record);
+    unsynced_.push_back(std::move(written));
+    if (unsynced_.size() >= most_unsynced_files ||
+        std::chrono::steady_clock::now() - synced_ > most_unsynced_time)
+      sync();
+  }
   take_site(record);
 }
 
@@ -261,8 +277,11 @@ void Work::write_states(HiddenStates& states) {
 void Work::finish_states(HiddenStates& states) {
   states.writer->finish();
   sync_directory(folder_ / states.name);
-  sync_directory(folder_);
-  append(states.record);
+  {
+    const std::lock_guard lock(mutex_);
+    append(states.record);
+    sync();
+  }
   std::error_code ignored;
   if (!hidden_.empty() && hidden_ != states.name) fs::remove_all(folder_ / hidden_, ignored);
   hidden_ = states.name;
@@ -272,25 +291,27 @@ void Work::wait() {
   if (writing_.valid()) writing_.get();
 }
 
-const TensorSource& Work::source_of(const std::string& directory) const {
-  auto& source = sources_[directory];
-  if (!source) source = open_safetensors(folder_ / directory / "model.safetensors");
+const TensorSource& Work::source_of(const std::string& place) const {
+  auto& source = sources_[place];
+  const bool hidden = place.starts_with("hidden-");
+  if (!source)
+    source = open_safetensors(hidden ? folder_ / place / "model.safetensors" : folder_ / place);
   return *source;
 }
 
-Tensor Work::read(const std::string& directory, const std::string& name) const {
-  const bool hidden = directory.starts_with("hidden-");
-  const Tensor tensor = source_of(directory).read(name);
-  const auto known = digests_.find(hidden ? text(directory, '/', name) : name);
+Tensor Work::read(const std::string& place, const std::string& name) const {
+  const bool hidden = place.starts_with("hidden-");
+  const Tensor tensor = source_of(place).read(name);
+  const auto known = digests_.find(hidden ? text(place, '/', name) : name);
   ensure_file(known != digests_.end() && digest_of_tensor(tensor) == known->second,
-              (folder_ / directory).string(), ": tensor '", name, "' is not what the journal says");
+              (folder_ / place).string(), ": tensor '", name, "' is not what the journal says");
   return tensor;
 }
 
 std::map<std::string, Tensor> Work::tensors(const std::string& site) const {
   const Stored& stored = sites_.at(site);
   std::map<std::string, Tensor> tensors;
-  for (const std::string& name : stored.tensors) tensors[name] = read(stored.directory, name);
+  for (const std::string& name : stored.tensors) tensors[name] = read(stored.file, name);
   return tensors;
 }
 

@@ -5,11 +5,14 @@
 //   OUT.partial/work/journal    one line a record: JSON, a tab, 16 hex digits of the digest of all
 //                               up to here, a line end. Only appended to; a line counts when it is
 //                               whole, and nothing behind one that is not
-//   OUT.partial/work/LAYER-n    the packed weight of a linear
+//   OUT.partial/work/LAYER-n    the packed weight of a linear, a safetensors file
 //   OUT.partial/work/hidden-i   the hidden states that enter block i
 //
-// A file is durable before the record that names it, so a record is true whenever it is there. What
-// no record names is left from a kill and is written again.
+// A file is whole before the record that names it is written, so that a kill never makes a record
+// wrong. What no record names is left from a kill and is written again. Files and records reach the
+// disk at least every second, and with each block's hidden states: a machine that loses power may
+// lose what was solved since, or keep a record without its file, which the digests then tell.
+#include <chrono>
 #include <filesystem>
 #include <future>
 #include <map>
@@ -51,7 +54,7 @@ class Work {
   // Reports of all sites in the order in which they were solved.
   const std::vector<SiteReport>& reports() const { return reports_; }
 
-  // A site that was solved, its weight Packed. Durable when it returns.
+  // A site that was solved, its weight Packed. A kill does not lose it when it returns.
   void add(int layer, const Site& site, const SiteReport& report);
   // The hidden states that enter block `layer`, written while the caller goes on; the chunks share
   // their tensors with it. Throws what the last such writing threw.
@@ -69,24 +72,26 @@ class Work {
   };
   struct Stored {
     int layer = 0;
-    std::string directory;
+    std::string file;
     std::vector<std::string> tensors;
   };
 
-  std::filesystem::path directory_of(const std::string& name) const;
   void read_journal();
   void take(const Json& record);
   void take_site(const Json& record);
   void forget_damaged();
-  void append(const Json& record);
+  void append(const Json& record);  // the journal's mutex is held
+  void sync();                      // the same
   void write_states(HiddenStates& states);
   void finish_states(HiddenStates& states);
-  const TensorSource& source_of(const std::string& directory) const;
-  Tensor read(const std::string& directory, const std::string& name) const;
+  const TensorSource& source_of(const std::string& place) const;
+  Tensor read(const std::string& place, const std::string& name) const;
 
   std::filesystem::path folder_;
   mutable std::mutex mutex_;  // of the journal
   FileHandle journal_;
+  std::vector<FileHandle> unsynced_;  // files that records name
+  std::chrono::steady_clock::time_point synced_ = std::chrono::steady_clock::now();
   std::uint64_t chain_ = 0;  // digest of the journal so far
   int first_layer_ = 0;
   Json remark_;

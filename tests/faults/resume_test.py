@@ -291,7 +291,8 @@ def test_damaged_work_is_made_again(directory):
         job.start(out, fault=f"rename:{job.counts()['rename'] - call}:kill").communicate()
         work = os.path.join(out + ".partial", "work")
         name = sorted(name for name in os.listdir(work) if name.startswith(letter))[0]
-        with open(os.path.join(work, name, "model.safetensors"), "r+b") as f:
+        path = os.path.join(work, name)
+        with open(path if os.path.isfile(path) else os.path.join(path, "model.safetensors"), "r+b") as f:
             f.seek(-3, 2)
             byte = f.read(1)
             f.seek(-3, 2)
