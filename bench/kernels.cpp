@@ -16,6 +16,7 @@
 
 #include "core/error.h"
 #include "core/threads.h"
+#include "formats/lines.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/limits.h"
 #include "kernels/cpu/select.h"
@@ -122,19 +123,24 @@ Case gram_case(std::int64_t n, std::int64_t rows) {
 }
 
 // Several weights in turn, together beyond the caches, as decoding a model reads them.
-Case packed_case(int bits, std::int64_t m, std::int64_t n, std::int64_t k) {
-  const Format& format = find_format("gptq");
+Case packed_case(const Format& format, int bits, std::int64_t group_size, std::int64_t m,
+                 std::int64_t n, std::int64_t k) {
   const std::int64_t copies = m <= 8 ? 24 : 1;
   std::vector<Packed> weights;
   double bytes = 0;
   for (std::int64_t c = 0; c < copies; ++c) {
-    Packed p{.format = &format, .scheme = {.bits = bits, .group_size = 128}, .rows = n, .cols = k};
+    Packed p{.format = &format,
+             .scheme = {.bits = bits, .group_size = group_size},
+             .rows = n,
+             .cols = k};
     for (const PartInfo& info : format.parts(p.scheme, n, k)) {
+      if (info.freedom == PartInfo::optional && info.name != "g_idx") continue;
       Tensor t(info.shape, info.dtype);
       std::memset(t.host(), info.name == "scales" ? 0x2c : 0x55, t.bytes());
       if (info.name == "g_idx")
         for (std::int64_t i = 0; i < k; ++i)
-          t.data<std::int32_t>()[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(i / 128);
+          t.data<std::int32_t>()[static_cast<std::size_t>(i)] =
+              static_cast<std::int32_t>(i / group_size);
       bytes += static_cast<double>(t.bytes());
       p.parts.emplace(info.name, t);
     }
@@ -149,7 +155,8 @@ Case packed_case(int bits, std::int64_t m, std::int64_t n, std::int64_t k) {
           break;
         }
   };
-  const std::string name = text("gptq ", bits, " bits, ", m, " x ", n, " x ", k);
+  const std::string name =
+      text(format.name, " ", bits, " bits g", group_size, ", ", m, " x ", n, " x ", k);
   if (m <= 8) return {name, Unit::gbytes, bytes, run};
   return {name, Unit::gflops, 2.0 * static_cast<double>(m * n) * static_cast<double>(k), run};
 }
@@ -184,9 +191,17 @@ std::vector<Case> cases(bool quick) {
   all.push_back(gemm_case(2048, 1024, 256));
   all.push_back(gram_case(1024, 2048));
   all.push_back(gemm_case(1, 8192, 8192));
-  for (const int bits : {2, 3, 4, 8}) all.push_back(packed_case(bits, 1, 4096, 4096));
-  all.push_back(packed_case(4, 4, 4096, 4096));
-  all.push_back(packed_case(4, 512, 4096, 4096));
+  const Format& gptq = find_format("gptq");
+  for (const int bits : {2, 3, 4, 8}) all.push_back(packed_case(gptq, bits, 128, 1, 4096, 4096));
+  all.push_back(packed_case(gptq, 4, 128, 4, 4096, 4096));
+  all.push_back(packed_case(gptq, 4, 128, 512, 4096, 4096));
+  for (const int bits : {2, 3, 4, 5, 6, 8})
+    all.push_back(packed_case(lines, bits, 128, 1, 4096, 4096));
+  all.push_back(packed_case(lines, 4, 32, 1, 4096, 4096));
+  for (const std::int64_t m : {2, 4, 8, 16, 512})
+    all.push_back(packed_case(lines, 4, 128, m, 4096, 4096));
+  all.push_back(packed_case(lines, 4, 32, 512, 4096, 4096));
+  all.push_back(packed_case(lines, 8, 128, 512, 4096, 4096));
   all.push_back(attention_case(512, 512, 6, 64));
   all.push_back(attention_case(1, 2048, 32, 64));
   return all;

@@ -89,8 +89,45 @@ I shift_down(I a, int n) { return _mm256_srl_epi32(a, _mm_cvtsi32_si128(n)); }
 I shift_up(I a, int n) { return _mm256_sll_epi32(a, _mm_cvtsi32_si128(n)); }
 F to_float(I a) { return _mm256_cvtepi32_ps(a); }
 
+using B = __m256i;
+constexpr int halves = 2;
+B load_bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const B*>(p)); }
+void store_bytes(uint8_t* p, B v) { _mm256_storeu_si256(reinterpret_cast<B*>(p), v); }
+B and_bytes(B a, int mask) {
+  return _mm256_and_si256(a, _mm256_set1_epi8(static_cast<char>(mask)));
+}
+B or_bytes(B a, B b) { return _mm256_or_si256(a, b); }
+B down_bits(B a, int n) { return _mm256_srli_epi16(a, n); }  // bits of the byte above come in
+B up_bits(B a, int n) { return _mm256_slli_epi16(a, n); }
+void store_as_bytes(int8_t* p, F whole) {
+  const I words = _mm256_cvtps_epi32(whole);
+  const __m128i pairs =
+      _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(pairs, pairs));
+}
+
+constexpr bool narrow_sums = true;  // of products, in 16 bits
+B no_bytes() { return _mm256_setzero_si256(); }
+B four_bytes(const int8_t* x) {
+  int four;
+  __builtin_memcpy(&four, x, sizeof four);
+  return _mm256_set1_epi32(four);
+}
+// The sum as an instruction of its own: GCC 12 makes a tree of a chain of sums, and keeps all its
+// leaves in memory.
+B products_added(B sum, B codes, B inputs) {
+  const B products = _mm256_maddubs_epi16(codes, inputs);
+  asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(products));
+  return sum;
+}
+B widened(B wide, B narrow, int factor) {
+  return _mm256_add_epi32(wide,
+                          _mm256_madd_epi16(narrow, _mm256_set1_epi16(static_cast<short>(factor))));
+}
+
 #include "kernels/cpu/gemm.inl"
 #include "kernels/cpu/gptq.inl"
+#include "kernels/cpu/lines.inl"
 #include "kernels/cpu/plain.inl"
 #include "kernels/cpu/rows.inl"
 #include "kernels/cpu/table.inl"

@@ -77,8 +77,42 @@ I shift_down(I a, int n) { return _mm512_srl_epi32(a, _mm_cvtsi32_si128(n)); }
 I shift_up(I a, int n) { return _mm512_sll_epi32(a, _mm_cvtsi32_si128(n)); }
 F to_float(I a) { return _mm512_cvtepi32_ps(a); }
 
+using B = __m512i;
+constexpr int halves = 1;
+B load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
+void store_bytes(uint8_t* p, B v) { _mm512_storeu_si512(p, v); }
+B and_bytes(B a, int mask) {
+  return _mm512_and_si512(a, _mm512_set1_epi8(static_cast<char>(mask)));
+}
+B or_bytes(B a, B b) { return _mm512_or_si512(a, b); }
+B down_bits(B a, unsigned n) { return _mm512_srli_epi16(a, n); }  // bits of the byte above come in
+B up_bits(B a, unsigned n) { return _mm512_slli_epi16(a, n); }
+void store_as_bytes(int8_t* p, F whole) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(whole)));
+}
+
+constexpr bool narrow_sums = true;  // of products, in 16 bits
+B no_bytes() { return _mm512_setzero_si512(); }
+B four_bytes(const int8_t* x) {
+  int four;
+  __builtin_memcpy(&four, x, sizeof four);
+  return _mm512_set1_epi32(four);
+}
+// The sum as an instruction of its own: GCC 12 makes a tree of a chain of sums, and keeps all its
+// leaves in memory.
+B products_added(B sum, B codes, B inputs) {
+  const B products = _mm512_maddubs_epi16(codes, inputs);
+  asm("vpaddw %1, %0, %0" : "+v"(sum) : "v"(products));
+  return sum;
+}
+B widened(B wide, B narrow, int factor) {
+  return _mm512_add_epi32(wide,
+                          _mm512_madd_epi16(narrow, _mm512_set1_epi16(static_cast<short>(factor))));
+}
+
 #include "kernels/cpu/gemm.inl"
 #include "kernels/cpu/gptq.inl"
+#include "kernels/cpu/lines.inl"
 #include "kernels/cpu/plain.inl"
 #include "kernels/cpu/rows.inl"
 #include "kernels/cpu/table.inl"

@@ -59,6 +59,8 @@ struct PanelProduct {
 };
 void multiply(const PanelProduct& product);
 
+bool fits_lines(const Packed& w, std::int64_t m);
+void run_lines(Stream, const PackedArgs& args);
 void gemm(Stream, const GemmArgs& args);
 void attention(Stream, const AttentionArgs& args);
 std::span<const PackedGemm> packed_kernels();

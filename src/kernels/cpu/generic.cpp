@@ -201,6 +201,65 @@ void activation(Curve function, const float* x, const float* gate, float* y, int
   }
 }
 
+void lines_input(const LinesWeight& w, const float* x, int8_t* out, float* scales, int32_t* sums) {
+  for (int64_t g = 0; g < w.groups; ++g) {
+    const int64_t size = 32 * (g + 1 < w.groups ? w.group_chunks : w.last_chunks);
+    float most = 0;
+    for (int64_t i = 0; i < size; ++i) most = fmaxf(most, fabsf(x[i]));
+    const float inverse = most > 0 ? 127 / most : 0;
+    int32_t sum = 0;
+    for (int64_t i = 0; i < size; ++i) {
+      out[i] = static_cast<int8_t>(nearbyintf(x[i] * inverse));
+      sum += out[i];
+    }
+    scales[g] = most / 127;
+    sums[g] = sum;
+    x += size, out += size;
+  }
+}
+
+// The code of input i of output r in the chunk at `chunk`.
+int line_code(const uint8_t* chunk, int bits, int64_t r, int64_t i) {
+  int code = 0, lowest = 0;
+  for (int width = 8; width > 0; width /= 2) {
+    if (!(bits & width)) continue;
+    const int64_t quad = i / 4, in_a_line = 8 / width;
+    const int byte = chunk[quad / in_a_line * 64 + 4 * r + i % 4];
+    code |= (byte >> (quad % in_a_line * width) & ((1 << width) - 1)) << lowest;
+    chunk += 64 * width;
+    lowest += width;
+  }
+  return code;
+}
+
+float lines_output(const LinesWeight& w, const LinesInput& in, int64_t row, int64_t n) {
+  const int8_t* x = in.x + row * w.chunks * 32;
+  const uint8_t* chunk = w.lines + n / 16 * w.chunks * 64 * w.bits;
+  float total = 0;
+  for (int64_t g = 0; g < w.groups; ++g) {
+    const int64_t chunks = g + 1 < w.groups ? w.group_chunks : w.last_chunks;
+    int32_t sum = 0;
+    for (int64_t c = 0; c < chunks; ++c, chunk += 64 * w.bits, x += 32)
+      for (int64_t i = 0; i < 32; ++i) sum += line_code(chunk, w.bits, n % 16, i) * x[i];
+    const int64_t at = (n / 16 * w.groups + g) * 16 + n % 16;
+    const float zero = w.zeros ? from_half(w.zeros[at]) : static_cast<float>(1 << (w.bits - 1));
+    const float centered =
+        static_cast<float>(sum) - zero * static_cast<float>(in.sums[row * w.groups + g]);
+    total = fmaf(centered, from_half(w.scales[at]) * in.scales[row * w.groups + g], total);
+  }
+  return total;
+}
+
+void lines_dot(const LinesWeight& w, const LinesArgs& a) {
+  for (int64_t n = a.begin * 16; n < a.end * 16 && n < w.rows; ++n)
+    for (int64_t row = 0; row < a.in.m; ++row) {
+      const float total = lines_output(w, a.in, row, n);
+      a.y[row * w.rows + n] = a.bias ? total + a.bias[n] : total;
+    }
+}
+
+void lines_multiply(const LinesWeight& w, const LinesArgs& a, uint8_t*) { lines_dot(w, a); }
+
 int64_t fma_burst(int64_t turns, float* sink) {
   float a = *sink, b = a + 1, c = a + 2, d = a + 3;
   for (int64_t i = 0; i < turns; ++i) {
@@ -230,6 +289,9 @@ Kernels generic() {
           .gptq_tables = gptq_tables,
           .gptq_panel = gptq_panel,
           .gptq_dot = gptq_dot,
+          .lines_input = lines_input,
+          .lines_dot = lines_dot,
+          .lines_multiply = lines_multiply,
           .layer_norm = layer_norm,
           .rms_norm = rms_norm,
           .softmax = softmax,

@@ -62,6 +62,32 @@ struct GptqDotArgs {
   float *scales, *zeros;  // room for [groups, 64] each
 };
 
+// A weight in lines: see formats/lines.h. `zeros` is null where all are 2^(bits-1).
+struct LinesWeight {
+  const uint8_t* lines = nullptr;
+  const uint16_t *scales = nullptr, *zeros = nullptr;
+  int64_t rows = 0, chunks = 0, groups = 0, group_chunks = 0, last_chunks = 0;
+  int bits = 4;
+};
+
+// Rows of x as whole numbers -127 .. 127, group by group times a scale.
+struct LinesInput {
+  const int8_t* x;      // [m, chunks * 32]
+  const float* scales;  // [m, groups]
+  const int32_t* sums;  // [m, groups]: sum of the group's x
+  int64_t m = 0;
+};
+
+// Outputs of blocks begin .. end of 16 for all rows of x. An output is one chain of fused
+// multiply-adds, group by group: (sum of codes * x - zero * sum of x) * (scale of w * scale of x),
+// where the left factor is exact; then the bias is added. So every way to sum gives the same bits.
+struct LinesArgs {
+  LinesInput in;
+  const float* bias;  // [rows], or null
+  float* y;           // [m, rows]
+  int64_t begin, end;
+};
+
 struct Kernels {
   int64_t tile_rows = 0, tile_cols = 0;
   // out [k, width]: rows first .. first + count of x, transposed; columns beyond count are 0.
@@ -79,6 +105,13 @@ struct Kernels {
   void (*gptq_panel)(const GptqWeight&, int64_t begin, int64_t count, const float* scales,
                      const float* zeros, float* out);
   void (*gptq_dot)(const GptqWeight&, const GptqDotArgs&);
+
+  // x [chunks * 32] as x, scales and sums of one row of a LinesInput.
+  void (*lines_input)(const LinesWeight&, const float* x, int8_t* out, float* scales,
+                      int32_t* sums);
+  void (*lines_dot)(const LinesWeight&, const LinesArgs&);  // few rows
+  // Many rows, through codes of whole bytes: `panel` has room for lines_panel_chunks * 512 of them.
+  void (*lines_multiply)(const LinesWeight&, const LinesArgs&, uint8_t* panel);
 
   // One row of `cols`; sums in double. gain and bias may be null.
   void (*layer_norm)(const float* x, const float* gain, const float* bias, float* y, int64_t cols,
@@ -110,6 +143,8 @@ constexpr int gptq_shift(int bits, int64_t column) {
   const int place = static_cast<int>(column * bits % 32);
   return place + bits >= 32 ? 0 : place;
 }
+
+inline constexpr int64_t lines_panel_chunks = 16;
 
 Kernels generic();        // complete, plain loops: the reference for tests
 void use_avx2(Kernels&);  // replaces the entries that AVX2, FMA and F16C do faster

@@ -9,6 +9,9 @@ void fill(Kernels& k) {
   k.gptq_tables = gptq_tables;
   k.gptq_panel = gptq_panel;
   k.gptq_dot = gptq_dot;
+  k.lines_input = lines_input;
+  k.lines_dot = lines_dot;
+  k.lines_multiply = lines_multiply;
   k.layer_norm = layer_norm;
   k.rms_norm = rms_norm;
   k.softmax = softmax;

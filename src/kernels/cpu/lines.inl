@@ -1,0 +1,232 @@
+// Products of whole numbers with a weight in lines, over the vector names that the including file
+// defines: B (bytes) and `halves` of them in a line. Inputs come four at a time, broadcast.
+
+struct LinesGroup {  // of one block of 16 outputs
+  int64_t chunks, at;  // at: in scales, and in each row's own
+};
+
+constexpr int64_t line = 64;
+
+// The codes of a quad in half a line; `at` is the chunk's first byte, plus the half's place.
+template <int bits>
+inline __attribute__((always_inline)) B quad_codes(const uint8_t* at, int quad) {
+  if constexpr (bits == 8) {
+    return load_bytes(at + quad * line);
+  } else if constexpr (bits == 4) {
+    const B v = load_bytes(at + quad / 2 * line);
+    return and_bytes(quad % 2 == 0 ? v : down_bits(v, 4), 0x0f);
+  } else if constexpr (bits == 2) {
+    return and_bytes(down_bits(load_bytes(at + quad / 4 * line), 2 * (quad % 4)), 0x03);
+  } else if constexpr (bits == 1) {
+    return and_bytes(down_bits(load_bytes(at), quad), 0x01);
+  } else {
+    constexpr int low = bits & 4 ? 4 : 2;
+    return or_bytes(quad_codes<low>(at, quad),
+                    up_bits(quad_codes<bits - low>(at + low * line, quad), low));
+  }
+}
+
+// Where sums of products are narrow: how many quads fit into 16 bits before they must be widened. A
+// product of two bytes and its neighbour are at most 2 * 127 * (2^bits - 1); codes of 8 bits go as
+// two of 4.
+template <int bits>
+constexpr int quads_at_once = !narrow_sums || bits <= 4 || bits == 8 ? 8
+                              : bits == 5                            ? 4
+                              : bits == 6                            ? 2
+                                                                     : 1;
+
+// All codes of a quad, or their lower (part 0) or upper (part 1) four bits.
+template <int stored, int part>
+inline __attribute__((always_inline)) B codes_of(const uint8_t* at, int quad) {
+  const B codes = quad_codes<stored>(at, quad);
+  if constexpr (part == 0) return and_bytes(codes, 0x0f);
+  if constexpr (part == 1) return and_bytes(down_bits(codes, 4), 0x0f);
+  return codes;
+}
+
+// Adds one chunk's products with M rows to wide [M * halves]. Named sums: of arrays GCC 12 makes
+// memory.
+template <int stored, int bits, int M, int part>
+inline __attribute__((always_inline)) void add_part(const uint8_t* chunk, const int8_t* x,
+                                                    int64_t stride, B* wide) {
+  constexpr int other = line / halves;  // where the second half of a line begins
+  B a0 = no_bytes(), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+#define QUAVER_ROW(i, quad)                                                \
+  if constexpr (i < M) {                                                   \
+    const B inputs = four_bytes(x + i * stride + 4 * (quad));              \
+    a##i = products_added(a##i, c0, inputs);                               \
+    if constexpr (halves == 2) b##i = products_added(b##i, c1, inputs);    \
+  }
+#define QUAVER_WIDEN(i)                                                                      \
+  if constexpr (i < M) {                                                                     \
+    wide[i * halves] = widened(wide[i * halves], a##i, part == 1 ? 16 : 1);                  \
+    a##i = no_bytes();                                                                       \
+    if constexpr (halves == 2) {                                                             \
+      wide[i * halves + 1] = widened(wide[i * halves + 1], b##i, part == 1 ? 16 : 1);        \
+      b##i = no_bytes();                                                                     \
+    }                                                                                        \
+  }
+#define QUAVER_QUAD(quad)                                                          \
+  {                                                                                \
+    const B c0 = codes_of<stored, part>(chunk, quad);                              \
+    [[maybe_unused]] B c1 = c0;                                                    \
+    if constexpr (halves == 2) c1 = codes_of<stored, part>(chunk + other, quad);   \
+    QUAVER_ROW(0, quad) QUAVER_ROW(1, quad) QUAVER_ROW(2, quad) QUAVER_ROW(3, quad)\
+    if constexpr ((quad + 1) % quads_at_once<bits> == 0) {                         \
+      QUAVER_WIDEN(0) QUAVER_WIDEN(1) QUAVER_WIDEN(2) QUAVER_WIDEN(3)              \
+    }                                                                              \
+  }
+  QUAVER_QUAD(0) QUAVER_QUAD(1) QUAVER_QUAD(2) QUAVER_QUAD(3)
+  QUAVER_QUAD(4) QUAVER_QUAD(5) QUAVER_QUAD(6) QUAVER_QUAD(7)
+#undef QUAVER_QUAD
+#undef QUAVER_WIDEN
+#undef QUAVER_ROW
+}
+
+template <int stored, int bits, int M>
+inline __attribute__((always_inline)) void add_chunk(const uint8_t* chunk, const int8_t* x,
+                                                     int64_t stride, B* wide) {
+  if constexpr (bits == 8 && narrow_sums) {
+    add_part<stored, bits, M, 0>(chunk, x, stride, wide);
+    add_part<stored, bits, M, 1>(chunk, x, stride, wide);
+  } else {
+    add_part<stored, bits, M, -1>(chunk, x, stride, wide);
+  }
+}
+
+// Groups from .. until of one block for M rows; `totals` [M][16] go on from what they hold.
+template <int stored, int bits, int M>
+void add_groups(const LinesWeight& w, const LinesInput& in, int64_t block, int64_t row,
+                int64_t from, int64_t until, const uint8_t* chunk, const int8_t* x,
+                float* totals) {
+  const int64_t stride = w.chunks * 32;
+  for (int64_t g = from; g < until; ++g) {
+    const int64_t chunks = g + 1 < w.groups ? w.group_chunks : w.last_chunks;
+    B sums[M * halves];
+    for (int i = 0; i < M * halves; ++i) sums[i] = no_bytes();
+    for (int64_t c = 0; c < chunks; ++c, chunk += stored * line, x += 32) {
+      if (stored == bits)
+        for (int64_t ahead = 0; ahead < stored; ++ahead)
+          _mm_prefetch(reinterpret_cast<const char*>(chunk + 4096 + ahead * line), _MM_HINT_T0);
+      add_chunk<stored, bits, M>(chunk, x, stride, sums);
+    }
+    const int64_t at = (block * w.groups + g) * 16;
+    for (int h = 0; h < 16 / W; ++h) {
+      const F scale = from_half(w.scales + at + h * W);
+      const F zero_point =
+          w.zeros ? from_half(w.zeros + at + h * W) : all(static_cast<float>(1 << (bits - 1)));
+      for (int m = 0; m < M; ++m) {
+        const int64_t mine = (row + m) * w.groups + g;
+        const F x_sum = all(static_cast<float>(in.sums[mine]));
+        const F centered = minus(to_float(sums[m * halves + h]), times(zero_point, x_sum));
+        float* total = totals + m * 16 + h * W;
+        store(total, multiply_add(centered, times(scale, all(in.scales[mine])), load(total)));
+      }
+    }
+  }
+}
+
+// The 16 outputs of a block, of which the last may have fewer.
+void finish_block(const LinesWeight& w, const LinesArgs& a, int64_t block, int64_t row, int64_t m,
+                  bool last, const float* totals) {
+  const int64_t first = block * 16, count = w.rows - first < 16 ? w.rows - first : 16;
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t n = 0; n < count; ++n)
+      a.y[(row + i) * w.rows + first + n] =
+          last && a.bias ? totals[i * 16 + n] + a.bias[first + n] : totals[i * 16 + n];
+}
+
+template <int bits, int M>
+void dot_rows_of(const LinesWeight& w, const LinesArgs& a, int64_t row) {
+  for (int64_t block = a.begin; block < a.end; ++block) {
+    alignas(64) float totals[M * 16] = {};
+    add_groups<bits, bits, M>(w, a.in, block, row, 0, w.groups,
+                              w.lines + block * w.chunks * line * bits,
+                              a.in.x + row * w.chunks * 32, totals);
+    finish_block(w, a, block, row, M, true, totals);
+  }
+}
+
+template <int bits>
+void dot_bits(const LinesWeight& w, const LinesArgs& a) {
+  int64_t row = 0;
+  for (; row + 4 <= a.in.m; row += 4) dot_rows_of<bits, 4>(w, a, row);
+  if (a.in.m - row >= 2) dot_rows_of<bits, 2>(w, a, row), row += 2;
+  if (a.in.m - row >= 1) dot_rows_of<bits, 1>(w, a, row);
+}
+
+// Codes as whole bytes, [chunks][8 quads][64].
+template <int bits>
+void unpack_panel(const uint8_t* chunk, int64_t chunks, uint8_t* panel) {
+  for (int64_t c = 0; c < chunks; ++c, chunk += bits * line, panel += 8 * line)
+#pragma GCC unroll 8
+    for (int quad = 0; quad < 8; ++quad)
+      for (int h = 0; h < halves; ++h)
+        store_bytes(panel + quad * line + h * (line / halves),
+                    quad_codes<bits>(chunk + h * (line / halves), quad));
+}
+
+template <int bits, int M>
+void panel_rows(const LinesWeight& w, const LinesArgs& a, int64_t block, int64_t row, int64_t from,
+                int64_t until, const uint8_t* panel) {
+  alignas(64) float totals[M * 16] = {};
+  const int64_t first = block * 16, count = w.rows - first < 16 ? w.rows - first : 16;
+  if (from > 0)
+    for (int64_t m = 0; m < M; ++m)
+      for (int64_t n = 0; n < count; ++n) totals[m * 16 + n] = a.y[(row + m) * w.rows + first + n];
+  add_groups<8, bits, M>(w, a.in, block, row, from, until, panel,
+                         a.in.x + row * w.chunks * 32 + from * w.group_chunks * 32, totals);
+  finish_block(w, a, block, row, M, until == w.groups, totals);
+}
+
+template <int bits>
+void multiply_bits(const LinesWeight& w, const LinesArgs& a, uint8_t* panel) {
+  const int64_t step = lines_panel_chunks / w.group_chunks;  // groups at a time
+  for (int64_t from = 0; from < w.groups; from += step) {
+    const int64_t until = from + step < w.groups ? from + step : w.groups;
+    const int64_t first = from * w.group_chunks;
+    const int64_t end = until < w.groups ? until * w.group_chunks : w.chunks;
+    for (int64_t block = a.begin; block < a.end; ++block) {
+      unpack_panel<bits>(w.lines + (block * w.chunks + first) * line * bits, end - first, panel);
+      int64_t row = 0;
+      for (; row + 4 <= a.in.m; row += 4)
+        panel_rows<bits, 4>(w, a, block, row, from, until, panel);
+      if (a.in.m - row >= 2) panel_rows<bits, 2>(w, a, block, row, from, until, panel), row += 2;
+      if (a.in.m - row >= 1) panel_rows<bits, 1>(w, a, block, row, from, until, panel);
+    }
+  }
+}
+
+void lines_dot(const LinesWeight& w, const LinesArgs& a) {
+#define QUAVER_BITS(b) \
+  if (w.bits == b) return dot_bits<b>(w, a);
+  QUAVER_BITS(2) QUAVER_BITS(3) QUAVER_BITS(4) QUAVER_BITS(5) QUAVER_BITS(6) QUAVER_BITS(7)
+  QUAVER_BITS(8)
+#undef QUAVER_BITS
+}
+
+void lines_multiply(const LinesWeight& w, const LinesArgs& a, uint8_t* panel) {
+#define QUAVER_BITS(b) \
+  if (w.bits == b) return multiply_bits<b>(w, a, panel);
+  QUAVER_BITS(2) QUAVER_BITS(3) QUAVER_BITS(4) QUAVER_BITS(5) QUAVER_BITS(6) QUAVER_BITS(7)
+  QUAVER_BITS(8)
+#undef QUAVER_BITS
+}
+
+void lines_input(const LinesWeight& w, const float* x, int8_t* out, float* scales, int32_t* sums) {
+  for (int64_t g = 0; g < w.groups; ++g) {
+    const int64_t size = 32 * (g + 1 < w.groups ? w.group_chunks : w.last_chunks);
+    F tops = zero();
+    for (int64_t i = 0; i < size; i += W) tops = larger(tops, absolute(load(x + i)));
+    const float most = highest(tops), inverse = most > 0 ? 127 / most : 0;
+    F total = zero();
+    for (int64_t i = 0; i < size; i += W) {
+      const F rounded = round_to_int(times(load(x + i), all(inverse)));
+      total = plus(total, rounded);  // whole numbers below 2^24: exact in any order
+      store_as_bytes(out + i, rounded);
+    }
+    scales[g] = most / 127;
+    sums[g] = static_cast<int32_t>(sum(total));
+    x += size, out += size;
+  }
+}
