@@ -50,7 +50,7 @@ Model Model::load(const std::string& directory, const LoadOptions& options) {
   auto impl = std::make_unique<Impl>();
   impl->directory = directory;
   impl->load = options;
-  impl->decoder = load_decoder(open_model(directory, search_of(options)));
+  impl->decoder = load_decoder(open_model(directory, search_of(options)), options.exact);
   impl->generation_config = read_generation_config(directory);
   return Model(std::move(impl));
 }

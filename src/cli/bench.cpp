@@ -131,7 +131,7 @@ int run_bench(const Command& self, std::span<const std::string> arguments) {
   if (options.kernels) return bench_kernels(options, threads);
   ensure(words->size() == 1, "bench needs a MODEL, or --kernels");
   check_model_path((*words)[0]);
-  const Model model = Model::load((*words)[0], source.load());
+  const Model model = Model::load((*words)[0], source.load(precision.exact));
   Progress progress(common);
   Json results = Json::array();
   const auto add = [&](const BenchCase& what) {

@@ -258,7 +258,7 @@ int run(const cli::Command& self, std::span<const std::string> arguments) {
   const auto words = begin(self, arguments, 1, 1, common, source, chat_options, options, precision);
   if (!words) return 0;
   check_model_path((*words)[0]);
-  const Model model = Model::load((*words)[0], source.load());
+  const Model model = Model::load((*words)[0], source.load(precision.exact));
   model.check_chat();
   Chat chat(model, options, chat_options, common);
   chat.run();

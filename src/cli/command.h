@@ -56,7 +56,7 @@ struct ModelOptions {
           "quaver_arch.json in MODEL",
           "FILE");
   }
-  LoadOptions load() const { return {.arch_file = arch_file}; }
+  LoadOptions load(bool exact = true) const { return {.arch_file = arch_file, .exact = exact}; }
 };
 
 // For commands that run a model.
@@ -64,9 +64,9 @@ struct PrecisionOptions {
   bool exact = true;
 
   void visit(auto&& field) {
-    field("exact", exact,
-          "f32 activations; --fast allows int8 ones on packed weights. This version has no int8 "
-          "kernels yet: both are exact");
+    field(
+        "exact", exact,
+        "f32 activations; --fast takes int8 ones on packed weights (quantize is exact either way)");
   }
 };
 

@@ -36,7 +36,7 @@ int run_eval(const Command& self, std::span<const std::string> arguments) {
   if (!options.against.empty()) check_model_path(options.against);
   if (!options.text.empty()) check_input_file(options.text);
   catch_interrupts();
-  const Model model = Model::load((*words)[0], source.load());
+  const Model model = Model::load((*words)[0], source.load(precision.exact));
   Progress progress(common);
   const EvaluateResult result = model.evaluate(options, [&](const EvaluateProgress& p) {
     progress.step(

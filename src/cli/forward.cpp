@@ -33,7 +33,7 @@ int run_forward(const Command& self, std::span<const std::string> arguments) {
   ensure(!files.out.empty(), "--out: needed, the .safetensors file to write");
   check_model_path((*words)[0]);
   check_input_file(files.ids);
-  const Model model = Model::load((*words)[0], source.load());
+  const Model model = Model::load((*words)[0], source.load(precision.exact));
   const ForwardSummary s = forward_file(model, files.ids, files.out, files.hidden);
   if (common.json)
     print_json({{"out", files.out},

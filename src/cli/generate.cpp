@@ -96,7 +96,7 @@ int run_generate(const Command& self, std::span<const std::string> arguments) {
          " of them");
   check_model_path((*words)[0]);
   if (!input.ids.empty()) check_input_file(input.ids);
-  const Model model = Model::load((*words)[0], source.load());
+  const Model model = Model::load((*words)[0], source.load(precision.exact));
   if (!input.ids.empty()) {
     const IdLists ids = read_ids(input.ids);
     return generate_batch(model, ids.lists, ids.nested, options, common);

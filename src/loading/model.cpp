@@ -7,7 +7,9 @@
 #include <set>
 
 #include "core/log.h"
+#include "core/mapped_file.h"
 #include "core/threads.h"
+#include "formats/lines.h"
 #include "io/dialect.h"
 #include "io/encoding.h"
 #include "io/hf_directory.h"
@@ -234,7 +236,8 @@ Tensor with_unit_rows(const Tensor& stored) {
 
 class Loader final : public Visitor {
  public:
-  explicit Loader(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+  explicit Loader(const Checkpoint& checkpoint, bool exact = true)
+      : checkpoint_(checkpoint), exact_(exact) {}
 
   void parameter(const std::string& name, Tensor& t, const Shape& shape) override {
     t = shape.rank() == 1 ? vector(name) : matrix(name);
@@ -255,8 +258,12 @@ class Loader final : public Visitor {
       correct_format(packed, name);
       correct_groups(packed, name);
       narrow_scales(packed);
-      l.weight = std::move(packed);
-      if (l.unit_rows) l.weight = dequantized(l.weight);
+      if (l.unit_rows) {
+        l.weight = dequantized(packed);
+      } else {
+        std::optional<Packed> fast = exact_ ? std::nullopt : in_lines(packed);
+        l.weight = fast ? std::move(*fast) : std::move(packed);
+      }
     } else {
       const Tensor stored = matrix(name + ".weight");
       l.weight = l.transposed ? transposed(stored, 0, stored.dim(1)) : stored;
@@ -323,6 +330,7 @@ class Loader final : public Visitor {
   }
 
   const Checkpoint& checkpoint_;
+  const bool exact_;
   bool warned_ = false, warned_of_groups_ = false;
 };
 
@@ -412,10 +420,11 @@ void load(const Checkpoint& checkpoint, Ends& ends) {
   ends.visit(loader);
 }
 
-std::unique_ptr<Decoder> load_decoder(const Checkpoint& checkpoint) {
+std::unique_ptr<Decoder> load_decoder(const Checkpoint& checkpoint, bool exact) {
   auto decoder = std::make_unique<Decoder>(*checkpoint.arch, checkpoint.model);
-  Loader loader(checkpoint);
+  Loader loader(checkpoint, exact);
   decoder->visit(loader);
+  if (!exact) drop_mapped_pages();  // of what lies in memory in another layout now
   return decoder;
 }
 

@@ -106,6 +106,8 @@ void store_as_bytes(int8_t* p, F whole) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(pairs, pairs));
 }
 
+F rounded_down(F a) { return _mm256_floor_ps(a); }
+B with_low_plane(B high, B low) { return _mm256_add_epi32(_mm256_slli_epi32(high, 7), low); }
 constexpr bool narrow_sums = true;  // of products, in 16 bits
 B no_bytes() { return _mm256_setzero_si256(); }
 B four_bytes(const int8_t* x) {

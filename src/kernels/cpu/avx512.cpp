@@ -91,6 +91,8 @@ void store_as_bytes(int8_t* p, F whole) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(whole)));
 }
 
+F rounded_down(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+B with_low_plane(B high, B low) { return _mm512_add_epi32(_mm512_slli_epi32(high, 7), low); }
 constexpr bool narrow_sums = true;  // of products, in 16 bits
 B no_bytes() { return _mm512_setzero_si512(); }
 B four_bytes(const int8_t* x) {

@@ -202,17 +202,21 @@ void activation(Curve function, const float* x, const float* gate, float* y, int
 }
 
 void lines_input(const LinesWeight& w, const float* x, int8_t* out, float* scales, int32_t* sums) {
+  const int planes = lines_input_planes(w.bits);
   for (int64_t g = 0; g < w.groups; ++g) {
     const int64_t size = 32 * (g + 1 < w.groups ? w.group_chunks : w.last_chunks);
     float most = 0;
     for (int64_t i = 0; i < size; ++i) most = fmaxf(most, fabsf(x[i]));
-    const float inverse = most > 0 ? 127 / most : 0;
+    const float top = planes == 1 ? 127.0f : 16256.0f, inverse = most > 0 ? top / most : 0;
     int32_t sum = 0;
     for (int64_t i = 0; i < size; ++i) {
-      out[i] = static_cast<int8_t>(nearbyintf(x[i] * inverse));
-      sum += out[i];
+      const auto v = static_cast<int32_t>(nearbyintf(x[i] * inverse));
+      const int32_t high = planes == 1 ? v : (v + 64) >> 7;
+      out[i] = static_cast<int8_t>(high);
+      if (planes == 2) out[w.chunks * 32 + i] = static_cast<int8_t>(v - 128 * high);
+      sum += v;
     }
-    scales[g] = most / 127;
+    scales[g] = most / top;
     sums[g] = sum;
     x += size, out += size;
   }
@@ -233,14 +237,18 @@ int line_code(const uint8_t* chunk, int bits, int64_t r, int64_t i) {
 }
 
 float lines_output(const LinesWeight& w, const LinesInput& in, int64_t row, int64_t n) {
-  const int8_t* x = in.x + row * w.chunks * 32;
+  const int planes = lines_input_planes(w.bits);
+  const int64_t width = w.chunks * 32;
+  const int8_t* x = in.x + row * planes * width;
   const uint8_t* chunk = w.lines + n / 16 * w.chunks * 64 * w.bits;
   float total = 0;
   for (int64_t g = 0; g < w.groups; ++g) {
     const int64_t chunks = g + 1 < w.groups ? w.group_chunks : w.last_chunks;
     int32_t sum = 0;
     for (int64_t c = 0; c < chunks; ++c, chunk += 64 * w.bits, x += 32)
-      for (int64_t i = 0; i < 32; ++i) sum += line_code(chunk, w.bits, n % 16, i) * x[i];
+      for (int64_t i = 0; i < 32; ++i)
+        sum +=
+            line_code(chunk, w.bits, n % 16, i) * (planes == 1 ? x[i] : 128 * x[i] + x[width + i]);
     const int64_t at = (n / 16 * w.groups + g) * 16 + n % 16;
     const float zero = w.zeros ? from_half(w.zeros[at]) : static_cast<float>(1 << (w.bits - 1));
     const float centered =

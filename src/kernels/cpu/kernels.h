@@ -70,17 +70,21 @@ struct LinesWeight {
   int bits = 4;
 };
 
-// Rows of x as whole numbers -127 .. 127, group by group times a scale.
+// Whole numbers that a weight of so many bits is multiplied with: of 8 bits, or, where these would
+// show beside the weight's own error, of 15 bits, as a plane of 128 hi and one of lo.
+constexpr int lines_input_planes(int bits) { return bits <= 4 ? 1 : 2; }
+
+// Rows of x as whole numbers, -127 .. 127 or -16256 .. 16256, group by group times a scale.
 struct LinesInput {
-  const int8_t* x;      // [m, chunks * 32]
+  const int8_t* x;      // [m, planes, chunks * 32]
   const float* scales;  // [m, groups]
-  const int32_t* sums;  // [m, groups]: sum of the group's x
+  const int32_t* sums;  // [m, groups]: sum of the group's numbers
   int64_t m = 0;
 };
 
 // Outputs of blocks begin .. end of 16 for all rows of x. An output is one chain of fused
 // multiply-adds, group by group: (sum of codes * x - zero * sum of x) * (scale of w * scale of x),
-// where the left factor is exact; then the bias is added. So every way to sum gives the same bits.
+// where the sums are exact; then the bias is added. So every way to sum gives the same bits.
 struct LinesArgs {
   LinesInput in;
   const float* bias;  // [rows], or null
@@ -106,7 +110,7 @@ struct Kernels {
                      const float* zeros, float* out);
   void (*gptq_dot)(const GptqWeight&, const GptqDotArgs&);
 
-  // x [chunks * 32] as x, scales and sums of one row of a LinesInput.
+  // x [chunks * 32] as x [planes, chunks * 32], scales and sums of one row of a LinesInput.
   void (*lines_input)(const LinesWeight&, const float* x, int8_t* out, float* scales,
                       int32_t* sums);
   void (*lines_dot)(const LinesWeight&, const LinesArgs&);  // few rows

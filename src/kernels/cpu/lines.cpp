@@ -1,5 +1,5 @@
-// Products with a weight in lines: activations become whole numbers of 8 bits, group by group, each
-// group with a scale of its own.
+// Products with a weight in lines: activations become whole numbers of 8 or 15 bits, group by
+// group, each group with a scale of its own.
 #include "formats/lines.h"
 
 #include <algorithm>
@@ -48,7 +48,8 @@ class Input {
  public:
   Input(const LinesWeight& w, const Packed& p, const float* x, std::int64_t m)
       : width_(w.chunks * lines_chunk),
-        room_((m * width_ + 3) / 4),
+        row_bytes_(width_ * lines_input_planes(w.bits)),
+        room_((m * row_bytes_ + 3) / 4),
         tables_(2 * m * w.groups),
         input_{.x = reinterpret_cast<const std::int8_t*>(room_.floats()),
                .scales = tables_.floats(),
@@ -66,7 +67,7 @@ class Input {
             placed.floats()[k] = order[k] >= 0 ? row[order[k]] : 0.0f;
           row = placed.floats();
         }
-        kernels().lines_input(w, row, bytes + r * width_, tables_.floats() + r * w.groups,
+        kernels().lines_input(w, row, bytes + r * row_bytes_, tables_.floats() + r * w.groups,
                               sums + r * w.groups);
       }
     });
@@ -74,7 +75,7 @@ class Input {
   const LinesInput& get() const { return input_; }
 
  private:
-  std::int64_t width_;
+  std::int64_t width_, row_bytes_;
   Workspace room_, tables_;
   LinesInput input_;
 };

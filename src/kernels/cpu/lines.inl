@@ -94,11 +94,13 @@ inline __attribute__((always_inline)) void add_chunk(const uint8_t* chunk, const
   }
 }
 
-// Groups from .. until of one block for M rows; `totals` [M][16] go on from what they hold.
+// Groups from .. until of one block for M rows of bytes, M / planes of x; `totals` [M / planes][16]
+// go on from what they hold.
 template <int stored, int bits, int M>
 void add_groups(const LinesWeight& w, const LinesInput& in, int64_t block, int64_t row,
                 int64_t from, int64_t until, const uint8_t* chunk, const int8_t* x,
                 float* totals) {
+  constexpr int planes = lines_input_planes(bits);
   const int64_t stride = w.chunks * 32;
   for (int64_t g = from; g < until; ++g) {
     const int64_t chunks = g + 1 < w.groups ? w.group_chunks : w.last_chunks;
@@ -115,10 +117,12 @@ void add_groups(const LinesWeight& w, const LinesInput& in, int64_t block, int64
       const F scale = from_half(w.scales + at + h * W);
       const F zero_point =
           w.zeros ? from_half(w.zeros + at + h * W) : all(static_cast<float>(1 << (bits - 1)));
-      for (int m = 0; m < M; ++m) {
+      for (int m = 0; m < M / planes; ++m) {
         const int64_t mine = (row + m) * w.groups + g;
         const F x_sum = all(static_cast<float>(in.sums[mine]));
-        const F centered = minus(to_float(sums[m * halves + h]), times(zero_point, x_sum));
+        B whole = sums[m * planes * halves + h];
+        if constexpr (planes == 2) whole = with_low_plane(whole, sums[(m * 2 + 1) * halves + h]);
+        const F centered = minus(to_float(whole), times(zero_point, x_sum));
         float* total = totals + m * 16 + h * W;
         store(total, multiply_add(centered, times(scale, all(in.scales[mine])), load(total)));
       }
@@ -138,21 +142,24 @@ void finish_block(const LinesWeight& w, const LinesArgs& a, int64_t block, int64
 
 template <int bits, int M>
 void dot_rows_of(const LinesWeight& w, const LinesArgs& a, int64_t row) {
+  constexpr int planes = lines_input_planes(bits);
   for (int64_t block = a.begin; block < a.end; ++block) {
     alignas(64) float totals[M * 16] = {};
     add_groups<bits, bits, M>(w, a.in, block, row, 0, w.groups,
                               w.lines + block * w.chunks * line * bits,
-                              a.in.x + row * w.chunks * 32, totals);
-    finish_block(w, a, block, row, M, true, totals);
+                              a.in.x + row * planes * w.chunks * 32, totals);
+    finish_block(w, a, block, row, M / planes, true, totals);
   }
 }
 
 template <int bits>
 void dot_bits(const LinesWeight& w, const LinesArgs& a) {
+  constexpr int planes = lines_input_planes(bits);
   int64_t row = 0;
-  for (; row + 4 <= a.in.m; row += 4) dot_rows_of<bits, 4>(w, a, row);
-  if (a.in.m - row >= 2) dot_rows_of<bits, 2>(w, a, row), row += 2;
-  if (a.in.m - row >= 1) dot_rows_of<bits, 1>(w, a, row);
+  for (; row + 4 / planes <= a.in.m; row += 4 / planes) dot_rows_of<bits, 4>(w, a, row);
+  if (a.in.m - row >= 2 / planes) dot_rows_of<bits, 2>(w, a, row), row += 2 / planes;
+  if constexpr (planes == 1)
+    if (a.in.m - row >= 1) dot_rows_of<bits, 1>(w, a, row);
 }
 
 // Codes as whole bytes, [chunks][8 quads][64].
@@ -169,18 +176,20 @@ void unpack_panel(const uint8_t* chunk, int64_t chunks, uint8_t* panel) {
 template <int bits, int M>
 void panel_rows(const LinesWeight& w, const LinesArgs& a, int64_t block, int64_t row, int64_t from,
                 int64_t until, const uint8_t* panel) {
+  constexpr int planes = lines_input_planes(bits), rows = M / planes;
   alignas(64) float totals[M * 16] = {};
   const int64_t first = block * 16, count = w.rows - first < 16 ? w.rows - first : 16;
   if (from > 0)
-    for (int64_t m = 0; m < M; ++m)
+    for (int64_t m = 0; m < rows; ++m)
       for (int64_t n = 0; n < count; ++n) totals[m * 16 + n] = a.y[(row + m) * w.rows + first + n];
   add_groups<8, bits, M>(w, a.in, block, row, from, until, panel,
-                         a.in.x + row * w.chunks * 32 + from * w.group_chunks * 32, totals);
-  finish_block(w, a, block, row, M, until == w.groups, totals);
+                         a.in.x + row * planes * w.chunks * 32 + from * w.group_chunks * 32, totals);
+  finish_block(w, a, block, row, rows, until == w.groups, totals);
 }
 
 template <int bits>
 void multiply_bits(const LinesWeight& w, const LinesArgs& a, uint8_t* panel) {
+  constexpr int planes = lines_input_planes(bits);
   const int64_t step = lines_panel_chunks / w.group_chunks;  // groups at a time
   for (int64_t from = 0; from < w.groups; from += step) {
     const int64_t until = from + step < w.groups ? from + step : w.groups;
@@ -189,10 +198,12 @@ void multiply_bits(const LinesWeight& w, const LinesArgs& a, uint8_t* panel) {
     for (int64_t block = a.begin; block < a.end; ++block) {
       unpack_panel<bits>(w.lines + (block * w.chunks + first) * line * bits, end - first, panel);
       int64_t row = 0;
-      for (; row + 4 <= a.in.m; row += 4)
+      for (; row + 4 / planes <= a.in.m; row += 4 / planes)
         panel_rows<bits, 4>(w, a, block, row, from, until, panel);
-      if (a.in.m - row >= 2) panel_rows<bits, 2>(w, a, block, row, from, until, panel), row += 2;
-      if (a.in.m - row >= 1) panel_rows<bits, 1>(w, a, block, row, from, until, panel);
+      if (a.in.m - row >= 2 / planes)
+        panel_rows<bits, 2>(w, a, block, row, from, until, panel), row += 2 / planes;
+      if constexpr (planes == 1)
+        if (a.in.m - row >= 1) panel_rows<bits, 1>(w, a, block, row, from, until, panel);
     }
   }
 }
@@ -214,19 +225,28 @@ void lines_multiply(const LinesWeight& w, const LinesArgs& a, uint8_t* panel) {
 }
 
 void lines_input(const LinesWeight& w, const float* x, int8_t* out, float* scales, int32_t* sums) {
+  const bool two = lines_input_planes(w.bits) == 2;
+  const float top = two ? 16256.0f : 127.0f;
+  int8_t* low = out + w.chunks * 32;
   for (int64_t g = 0; g < w.groups; ++g) {
     const int64_t size = 32 * (g + 1 < w.groups ? w.group_chunks : w.last_chunks);
     F tops = zero();
     for (int64_t i = 0; i < size; i += W) tops = larger(tops, absolute(load(x + i)));
-    const float most = highest(tops), inverse = most > 0 ? 127 / most : 0;
+    const float most = highest(tops), inverse = most > 0 ? top / most : 0;
     F total = zero();
     for (int64_t i = 0; i < size; i += W) {
       const F rounded = round_to_int(times(load(x + i), all(inverse)));
       total = plus(total, rounded);  // whole numbers below 2^24: exact in any order
-      store_as_bytes(out + i, rounded);
+      if (!two) {
+        store_as_bytes(out + i, rounded);
+        continue;
+      }
+      const F high = rounded_down(times(plus(rounded, all(64)), all(1 / 128.0f)));
+      store_as_bytes(out + i, high);
+      store_as_bytes(low + i, minus(rounded, times(high, all(128))));
     }
-    scales[g] = most / 127;
+    scales[g] = most / top;
     sums[g] = static_cast<int32_t>(sum(total));
-    x += size, out += size;
+    x += size, out += size, low += size;
   }
 }
