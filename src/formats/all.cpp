@@ -6,11 +6,12 @@
 
 namespace quaver {
 
-extern const Format gptq_v1, gptq_v2, gptq_planar;  // one family per file in this folder
+extern const Format gptq_v1, gptq_v2, gptq_planar, lines;  // one family per file in this folder
 
 namespace {
 constinit const std::array<const Format*, 3> all = {&gptq_v1, &gptq_v2, &gptq_planar};
-}
+constinit const std::array<const Format*, 1> in_memory = {&lines};
+}  // namespace
 
 std::span<const Format* const> formats() { return all; }
 
@@ -20,6 +21,8 @@ const Format& find_format(std::string_view name) {
     if (format->name == name) return *format;
     known += text(known.empty() ? "" : ", ", format->name);
   }
+  for (const Format* format : in_memory)
+    if (format->name == name) return *format;
   fail(Fault::unsupported, "[format] unknown format '", name, "'; known: ", known);
 }
 

@@ -78,8 +78,9 @@ struct Format {
   int lowest_zero = 0;
 };
 
-std::span<const Format* const> formats();
-const Format& find_format(std::string_view name);  // throws, listing the known names
+std::span<const Format* const> formats();  // of files
+// One of these, or a layout that exists in memory only. Throws, listing those of files.
+const Format& find_format(std::string_view name);
 
 // A linear's weight: plain [outputs, inputs] in f32, f16 or bf16, or packed.
 using Weight = std::variant<Tensor, Packed>;

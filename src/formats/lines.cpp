@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 
 #include "core/threads.h"
 
@@ -22,6 +23,7 @@ std::int64_t group_width(const Scheme& s, std::int64_t cols) {
 // The group of each place, -1 for places that are filled up, and the input there.
 struct Places {
   std::vector<std::int32_t> group, input;
+  bool in_order = true;  // inputs of consecutive places follow one another
 };
 
 Places places_of(const Scheme& scheme, std::int64_t cols, const Tensor& group_index) {
@@ -32,7 +34,7 @@ Places places_of(const Scheme& scheme, std::int64_t cols, const Tensor& group_in
         group_index ? group_index.data<std::int32_t>()[static_cast<std::size_t>(c)] : c / width;
     members[static_cast<std::size_t>(g)].push_back(static_cast<std::int32_t>(c));
   }
-  Places places;
+  Places places{.group = {}, .input = {}, .in_order = !group_index};
   for (std::size_t g = 0; g < members.size(); ++g) {
     for (const std::int32_t input : members[g]) {
       places.input.push_back(input);
@@ -83,16 +85,19 @@ QuadPlace place_of(int width, std::int64_t quad) {
 }
 
 void pack_chunk(const std::uint8_t (*codes)[lines_chunk], int bits, std::uint8_t* out) {
+  std::uint8_t by_quads[quads][line_bytes];
+  for (std::int64_t r = 0; r < lines_rows; ++r)
+    for (std::int64_t quad = 0; quad < quads; ++quad)
+      std::memcpy(&by_quads[quad][4 * r], &codes[r][4 * quad], 4);
   int lowest = 0;
   for (const int width : lines_planes(bits)) {
     const unsigned mask = (1u << width) - 1;
     for (std::int64_t quad = 0; quad < quads; ++quad) {
       const QuadPlace place = place_of(width, quad);
       std::uint8_t* line = out + place.line * line_bytes;
-      for (std::int64_t r = 0; r < lines_rows; ++r)
-        for (std::int64_t i = 0; i < 4; ++i)
-          line[4 * r + i] |=
-              static_cast<std::uint8_t>((codes[r][4 * quad + i] >> lowest & mask) << place.shift);
+      for (std::int64_t i = 0; i < line_bytes; ++i)
+        line[i] = static_cast<std::uint8_t>(line[i] | (by_quads[quad][i] >> lowest & mask)
+                                                          << place.shift);
     }
     out += width * line_bytes;
     lowest += width;
@@ -131,9 +136,16 @@ void pack_block(const Quantized& q, const Places& places, const LinesShape& shap
   for (std::int64_t c = 0; c < shape.chunks; ++c, out += line_bytes * q.scheme.bits) {
     std::uint8_t chunk[lines_rows][lines_chunk] = {};
     const std::int32_t* input = places.input.data() + c * lines_chunk;
-    for (std::int64_t r = 0; r < rows; ++r)
+    const bool straight = input[lines_chunk - 1] - input[0] == lines_chunk - 1 && places.in_order;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const std::uint8_t* row = codes + (first + r) * q.cols;
+      if (straight) {
+        std::memcpy(chunk[r], row + input[0], lines_chunk);
+        continue;
+      }
       for (std::int64_t k = 0; k < lines_chunk; ++k)
-        if (input[k] >= 0) chunk[r][k] = codes[(first + r) * q.cols + input[k]];
+        if (input[k] >= 0) chunk[r][k] = row[input[k]];
+    }
     pack_chunk(chunk, q.scheme.bits, out);
   }
 }

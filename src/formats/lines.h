@@ -28,7 +28,7 @@ struct LinesShape {
 };
 LinesShape lines_shape(const Scheme& scheme, std::int64_t rows, std::int64_t cols);
 
-// Not in the table of layouts, since no file has it. pack() throws on groups of unlike sizes.
+// Not among formats(), since no file has it. pack() throws on groups of unlike sizes.
 extern const Format lines;
 
 // Widths of a code's planes, low bits first; at most three.

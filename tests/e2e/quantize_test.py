@@ -152,6 +152,24 @@ def test_same_bytes_for_any_number_of_threads(directory):
                     assert first[name] == other[name], (more, name)
 
 
+def test_fast_is_near_exact(directory):
+    ids = os.path.join(directory, "ids.json")
+    with open(ids, "w") as f:
+        json.dump([list(range(3, 99)), list(range(300, 396))], f)
+    for i, scheme in enumerate((["--bits", "4"], ["--bits", "4", "--asym", "--desc-act"], ["--bits", "8"], ["--bits", "3"])):
+        out = os.path.join(directory, str(i))
+        run("quantize", MODEL, out, *SMALL, *scheme, "--quiet")
+        logits = []
+        for j, words in enumerate((["--exact"], ["--fast"], ["--fast", "--threads", "1"], ["--fast", "--threads", "3"])):
+            file = os.path.join(directory, f"{i}-{j}.safetensors")
+            run("forward", out, "--ids", ids, "--out", file, "--quiet", *words)
+            logits.append(read_safetensors(file)["logits"][2])
+        exact, fast, *others = logits
+        assert all(other == fast for other in others) and fast != exact
+        error = sum((a - b) ** 2 for a, b in zip(exact, fast)) / sum(a * a for a in exact)
+        assert error < (1e-7 if "8" in scheme else 1e-3), (scheme, error)
+
+
 def test_plan_and_fact(directory):
     out = os.path.join(directory, "out")
     job = ["--bits", "3", "--group-size", "64", "--samples", "32", "--seqlen", "256"]

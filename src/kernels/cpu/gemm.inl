@@ -200,6 +200,8 @@ float dot_row(const float* x, const T* w, Element type, int64_t k) {
     for (int i = 0; i < parts; ++i)
       s[i] = multiply_add(load(x + p + i * W), load_as(w + p + i * W), s[i]);
   }
+  if (p == k)
+    return sum(parts == 2 ? plus(s[0], s[1]) : plus(plus(s[0], s[2]), plus(s[1], s[parts - 1])));
   for (int i = 0; i < parts; ++i) store(sums + i * W, s[i]);
   for (int l = 0; p < k; ++p, ++l) sums[l] = __builtin_fmaf(x[p], element(w, type, p), sums[l]);
   for (int half = lanes / 2; half > 0; half /= 2)
