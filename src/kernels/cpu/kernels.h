@@ -150,12 +150,14 @@ constexpr int gptq_shift(int bits, int64_t column) {
 
 inline constexpr int64_t lines_panel_chunks = 16;
 
-Kernels generic();        // complete, plain loops: the reference for tests
-void use_avx2(Kernels&);  // replaces the entries that AVX2, FMA and F16C do faster
+Kernels generic();            // complete, plain loops: the reference for tests
+void use_avx2(Kernels&);      // replaces the entries that AVX2, FMA and F16C do faster
+void use_avx2vnni(Kernels&);  // AVX-VNNI: the products of whole numbers
 void use_avx512(Kernels&);
+void use_avx512vnni(Kernels&);
 
-// The best table for this machine, chosen once. QUAVER_CPU=generic|avx2|avx512 caps it; another
-// value throws.
+// The best table for this machine, chosen once. QUAVER_CPU=generic|avx2|avx2vnni|avx512|avx512vnni
+// caps it; another value throws.
 const Kernels& kernels();
 
 }  // namespace quaver::cpu
