@@ -187,8 +187,11 @@ struct BrainBits {
 F load_as(const HalfBits* data) { return from_half(&data->bits); }
 F load_as(const BrainBits* data) { return from_brain(&data->bits); }
 
+constexpr int64_t rows_ahead = 8;  // of rows that do not lie together: what is fetched meanwhile
+
+// `ahead`: bytes from what is read to what is fetched meanwhile.
 template <class T>
-float dot_row(const float* x, const T* w, Element type, int64_t k) {
+float dot_row(const float* x, const T* w, Element type, int64_t k, int64_t ahead) {
   constexpr int parts = lanes / W;
   alignas(64) float sums[lanes];
   F s[parts];
@@ -196,7 +199,7 @@ float dot_row(const float* x, const T* w, Element type, int64_t k) {
   int64_t p = 0;
   for (; p + lanes <= k; p += lanes) {
     for (uint64_t line = 0; line < lanes * sizeof(T); line += 64)
-      _mm_prefetch(reinterpret_cast<const char*>(w + p) + 4096 + line, _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(w + p) + ahead + line, _MM_HINT_T0);
     for (int i = 0; i < parts; ++i)
       s[i] = multiply_add(load(x + p + i * W), load_as(w + p + i * W), s[i]);
   }
@@ -212,9 +215,12 @@ float dot_row(const float* x, const T* w, Element type, int64_t k) {
 template <class T>
 void dot_rows(const DotArgs& d) {
   const T* w = static_cast<const T*>(d.w);
+  // Of rows with gaps, as the keys of one head are, those that come next.
+  const int64_t ahead =
+      d.w_row == d.k ? 4096 : rows_ahead * d.w_row * static_cast<int64_t>(sizeof(T));
   for (int64_t j = 0; j < d.n; ++j, w += d.w_row)
     for (int64_t i = 0; i < d.m; ++i) {
-      const float sum = dot_row(d.x + i * d.x_row, w, d.type, d.k);
+      const float sum = dot_row(d.x + i * d.x_row, w, d.type, d.k, ahead);
       d.y[i * d.ldy + j] = d.bias ? sum + d.bias[j] : sum;
     }
 }
@@ -229,9 +235,30 @@ void dot(const DotArgs& d) {
   }
 }
 
+// 8 * W columns at a time, so that a head's values are read in one pass.
+void weighted_sum8(const float* p, const float* v, int64_t row, int64_t rows, float* y) {
+  F s0 = zero(), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;
+  for (int64_t r = 0; r < rows; ++r, v += row) {
+    for (int64_t at = 0; at < 8 * W; at += 16)
+      _mm_prefetch(reinterpret_cast<const char*>(v + rows_ahead * row + at), _MM_HINT_T0);
+    const F weight = all(p[r]);
+    s0 = multiply_add(weight, load(v), s0);
+    s1 = multiply_add(weight, load(v + W), s1);
+    s2 = multiply_add(weight, load(v + 2 * W), s2);
+    s3 = multiply_add(weight, load(v + 3 * W), s3);
+    s4 = multiply_add(weight, load(v + 4 * W), s4);
+    s5 = multiply_add(weight, load(v + 5 * W), s5);
+    s6 = multiply_add(weight, load(v + 6 * W), s6);
+    s7 = multiply_add(weight, load(v + 7 * W), s7);
+  }
+  store(y, s0), store(y + W, s1), store(y + 2 * W, s2), store(y + 3 * W, s3);
+  store(y + 4 * W, s4), store(y + 5 * W, s5), store(y + 6 * W, s6), store(y + 7 * W, s7);
+}
+
 void weighted_sum(const float* p, const float* v, int64_t row, int64_t rows, int64_t cols,
                   float* y) {
   int64_t c = 0;
+  for (; c + 8 * W <= cols; c += 8 * W) weighted_sum8(p, v + c, row, rows, y + c);
   for (; c + 4 * W <= cols; c += 4 * W) {
     F s0 = zero(), s1 = s0, s2 = s0, s3 = s0;
     for (int64_t r = 0; r < rows; ++r) {
