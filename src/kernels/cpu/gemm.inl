@@ -187,6 +187,13 @@ struct BrainBits {
 F load_as(const HalfBits* data) { return from_half(&data->bits); }
 F load_as(const BrainBits* data) { return from_brain(&data->bits); }
 
+// Lanes l and l + 16 are added, l and l + 8, down to one.
+float sum_of_lanes(const F* s) {
+  constexpr int parts = lanes / W;
+  return sum(parts == 2 ? plus(s[0], s[1])
+                        : plus(plus(s[0], s[parts / 2]), plus(s[1], s[parts - 1])));
+}
+
 constexpr int64_t rows_ahead = 8;  // of rows that do not lie together: what is fetched meanwhile
 
 // `ahead`: bytes from what is read to what is fetched meanwhile.
@@ -203,13 +210,30 @@ float dot_row(const float* x, const T* w, Element type, int64_t k, int64_t ahead
     for (int i = 0; i < parts; ++i)
       s[i] = multiply_add(load(x + p + i * W), load_as(w + p + i * W), s[i]);
   }
-  if (p == k)
-    return sum(parts == 2 ? plus(s[0], s[1]) : plus(plus(s[0], s[2]), plus(s[1], s[parts - 1])));
+  if (p == k) return sum_of_lanes(s);
   for (int i = 0; i < parts; ++i) store(sums + i * W, s[i]);
   for (int l = 0; p < k; ++p, ++l) sums[l] = __builtin_fmaf(x[p], element(w, type, p), sums[l]);
   for (int half = lanes / 2; half > 0; half /= 2)
     for (int l = 0; l < half; ++l) sums[l] += sums[l + half];
   return sums[0];
+}
+
+// Four rows of w that lie together: four streams fill the memory's queues better than one.
+template <class T>
+void dot_four(const float* x, const T* w, int64_t k, float* y) {
+  constexpr int parts = lanes / W, together = 4;
+  F s[together][parts];
+  for (int r = 0; r < together; ++r)
+    for (int i = 0; i < parts; ++i) s[r][i] = zero();
+  for (int64_t p = 0; p < k; p += lanes)
+    for (int r = 0; r < together; ++r) {
+      const T* row = w + r * k + p;
+      for (uint64_t line = 0; line < lanes * sizeof(T); line += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(row) + 1024 + line, _MM_HINT_T0);
+      for (int i = 0; i < parts; ++i)
+        s[r][i] = multiply_add(load(x + p + i * W), load_as(row + i * W), s[r][i]);
+    }
+  for (int r = 0; r < together; ++r) y[r] = sum_of_lanes(s[r]);
 }
 
 template <class T>
@@ -218,7 +242,13 @@ void dot_rows(const DotArgs& d) {
   // Of rows with gaps, as the keys of one head are, those that come next.
   const int64_t ahead =
       d.w_row == d.k ? 4096 : rows_ahead * d.w_row * static_cast<int64_t>(sizeof(T));
-  for (int64_t j = 0; j < d.n; ++j, w += d.w_row)
+  int64_t j = 0;
+  if (d.m == 1 && d.w_row == d.k && d.k % lanes == 0)
+    for (; j + 4 <= d.n; j += 4, w += 4 * d.w_row) {
+      dot_four(d.x, w, d.k, d.y + j);
+      for (int64_t i = j; d.bias && i < j + 4; ++i) d.y[i] += d.bias[i];
+    }
+  for (; j < d.n; ++j, w += d.w_row)
     for (int64_t i = 0; i < d.m; ++i) {
       const float sum = dot_row(d.x + i * d.x_row, w, d.type, d.k, ahead);
       d.y[i * d.ldy + j] = d.bias ? sum + d.bias[j] : sum;
