@@ -53,4 +53,10 @@ const Dialect* find_dialect(const Json& quantization_config);
 // or "gptq_v2", or nothing where the words are neither.
 std::optional<std::string_view> stored_zero_convention(const Tensor& qzeros, int bits);
 
+// The zero points of `gptq` (v1) words, as gptq_v2 stores them, where one of them is 0: v1 has no
+// field for it, and GPTQModel subtracts 1 from all fields of a word at once, so that one borrows
+// from the next (2, 4 and 8 bits), or field by field, modulo 8 (3 bits). No value where no field is
+// all ones: then v1 is as it is meant.
+std::optional<Tensor> zeros_behind_borrows(const Tensor& qzeros, int bits);
+
 }  // namespace quaver

@@ -256,6 +256,7 @@ class Loader final : public Visitor {
         if (const std::string whole = text(name, '.', part.name); checkpoint_.source->find(whole))
           packed.parts.emplace(part.name, read(whole));
       correct_format(packed, name);
+      correct_zeros(packed, name);
       correct_groups(packed, name);
       narrow_scales(packed);
       if (l.unit_rows) {
@@ -292,6 +293,24 @@ class Loader final : public Visitor {
                "', the zero points are stored as '", *stored, "' does; read so"));
     warned_ = true;
     packed.format = &find_format(*stored);
+  }
+  // 'gptq' stores a zero point less one and has no place for 0, which some grids have all the same.
+  // GPTQModel takes one from each field of a word by one subtraction, whose borrow changes the next
+  // field too, and adds it back; 3 bits wrap around.
+  void correct_zeros(Packed& packed, const std::string& name) {
+    const auto zeros = packed.parts.find("qzeros");
+    if (packed.scheme.symmetric || zeros == packed.parts.end() || packed.format->name != "gptq")
+      return;
+    std::optional<Tensor> whole = zeros_behind_borrows(zeros->second, packed.scheme.bits);
+    if (!whole) return;
+    if (!warned_of_zeros_)
+      log(LogLevel::warning,
+          text(name,
+               ": has zero points of 0, which 'gptq' cannot store; read as GPTQModel "
+               "writes them"));
+    warned_of_zeros_ = true;
+    zeros->second = *whole;
+    packed.format = &find_format("gptq_v2");
   }
   // Some writers left g_idx as it was made, all zeros, where groups are consecutive: no quantizer
   // gives all inputs the first of several groups.
@@ -331,7 +350,7 @@ class Loader final : public Visitor {
 
   const Checkpoint& checkpoint_;
   const bool exact_;
-  bool warned_ = false, warned_of_groups_ = false;
+  bool warned_ = false, warned_of_groups_ = false, warned_of_zeros_ = false;
 };
 
 template <class Word>

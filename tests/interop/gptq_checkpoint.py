@@ -49,7 +49,12 @@ def fields(words, bits, axis):
 
 def dequantize(parts, bits, add_one):
     codes = fields(parts["qweight"].numpy(), bits, 0)  # [K, N]
-    zeros = fields(parts["qzeros"].numpy(), bits, 1) + add_one  # [G, N]
+    qzeros = parts["qzeros"].numpy()
+    if add_one and bits != 3:  # to whole words: where a zero point is 0, gptqmodel's subtraction borrowed
+        ones = sum(1 << bit for bit in range(0, 32, bits))
+        zeros = fields((qzeros.astype(np.uint32).astype(np.uint64) + ones).astype(np.uint32), bits, 1)  # [G, N]
+    else:
+        zeros = (fields(qzeros, bits, 1) + add_one) % (1 << bits)
     scales = parts["scales"].to(torch.float32).numpy()
     group = parts["g_idx"].numpy()
     return torch.from_numpy((scales[group] * (codes - zeros[group])).T.astype(np.float32).copy())

@@ -249,4 +249,38 @@ std::optional<std::string_view> stored_zero_convention(const Tensor& qzeros, int
   return std::nullopt;
 }
 
+std::optional<Tensor> zeros_behind_borrows(const Tensor& qzeros, int bits) {
+  if (qzeros.dtype() != DType::i32 || qzeros.size() == 0) return std::nullopt;
+  const auto from = qzeros.data<std::int32_t>();
+  Tensor whole = Tensor::raw(qzeros.shape(), DType::i32);
+  const auto to = whole.data<std::int32_t>();
+  bool found = false;
+  if (bits == 3) {  // 32 fields in 3 words
+    if (qzeros.dim(-1) % 3 != 0) return std::nullopt;
+    for (std::size_t i = 0; i < from.size(); i += 3) {
+      std::uint32_t in[3], out[3] = {};
+      for (std::size_t w = 0; w < 3; ++w) in[w] = static_cast<std::uint32_t>(from[i + w]);
+      for (unsigned bit = 0; bit < 96; bit += 3) {
+        unsigned field = 0;
+        for (unsigned b = bit; b < bit + 3; ++b) field |= (in[b / 32] >> b % 32 & 1) << (b - bit);
+        found = found || field == 7;
+        field = (field + 1) % 8;
+        for (unsigned b = bit; b < bit + 3; ++b) out[b / 32] |= (field >> (b - bit) & 1) << b % 32;
+      }
+      for (std::size_t w = 0; w < 3; ++w) to[i + w] = static_cast<std::int32_t>(out[w]);
+    }
+  } else {
+    if (bits != 2 && bits != 4 && bits != 8) return std::nullopt;
+    std::uint32_t ones = 0;  // a 1 in each field
+    for (int bit = 0; bit < 32; bit += bits) ones |= std::uint32_t{1} << bit;
+    const std::uint32_t top = (std::uint32_t{1} << bits) - 1;
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      const auto word = static_cast<std::uint32_t>(from[i]);
+      for (int bit = 0; bit < 32; bit += bits) found = found || (word >> bit & top) == top;
+      to[i] = static_cast<std::int32_t>(word + ones);
+    }
+  }
+  return found ? std::optional(whole) : std::nullopt;
+}
+
 }  // namespace quaver

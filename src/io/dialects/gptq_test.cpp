@@ -163,5 +163,41 @@ TEST(StoredZeroConvention, TellsTheTwoApart) {
   EXPECT_EQ(stored_zero_convention(Tensor({0, 4}, DType::i32), 4), std::nullopt);
 }
 
+// Zero points 0 among others, less one as GPTQModel takes it: from whole words, or modulo 8.
+TEST(ZerosBehindBorrows, AreReadAsTheyWereMeant) {
+  for (const int bits : {2, 3, 4, 8}) {
+    const std::uint32_t top = (1u << bits) - 1;
+    std::vector<std::uint32_t> fields(96), v1(3 * static_cast<std::size_t>(bits)), v2 = v1;
+    for (std::size_t i = 0; i < fields.size(); ++i)
+      fields[i] = static_cast<std::uint32_t>(i * i / 3) & top;
+    fields[5] = fields[6] = fields[40] = 0;
+    const auto put = [bits](std::vector<std::uint32_t>& words, std::size_t i, std::uint32_t v) {
+      for (std::size_t b = 0; b < static_cast<std::size_t>(bits); ++b) {
+        const std::size_t at = i * static_cast<std::size_t>(bits) + b;
+        words[at / 32] |= (v >> b & 1) << at % 32;
+      }
+    };
+    for (std::size_t i = 0; i < fields.size(); ++i) put(v2, i, fields[i]);
+    if (bits == 3) {
+      for (std::size_t i = 0; i < fields.size(); ++i) put(v1, i, (fields[i] + 7) % 8);
+    } else {
+      std::uint32_t ones = 0;
+      for (int b = 0; b < 32; b += bits) ones |= 1u << b;
+      for (std::size_t i = 0; i < v1.size(); ++i) v1[i] = v2[i] - ones;
+    }
+    const auto words = [](const std::vector<std::uint32_t>& v) {
+      return Tensor::of(std::span(reinterpret_cast<const std::int32_t*>(v.data()), v.size()),
+                        {1, static_cast<std::int64_t>(v.size())});
+    };
+    const auto found = zeros_behind_borrows(words(v1), bits);
+    ASSERT_TRUE(found.has_value()) << bits;
+    EXPECT_TRUE(std::ranges::equal(found->data<std::int32_t>(), words(v2).data<std::int32_t>()))
+        << bits;
+    const std::vector<std::uint32_t> plain(3, 0);  // zero points of 1
+    EXPECT_FALSE(zeros_behind_borrows(words(plain), bits).has_value());
+  }
+  EXPECT_FALSE(zeros_behind_borrows(Tensor({0, 4}, DType::i32), 4).has_value());
+}
+
 }  // namespace
 }  // namespace quaver
