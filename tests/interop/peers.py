@@ -30,7 +30,7 @@ import venv
 HERE = pathlib.Path(__file__).resolve().parent
 IDS, ROWS, CALIBRATION_ROWS, CALIBRATION_IDS = 64, 2, 16, 128
 # Ours against f32 transformers; a peer in f32; one in f16; one in bf16 (kernels of its own choice).
-EXACT, F32, F16, BF16 = 2e-5, 2e-5, 1e-2, 8e-2
+EXACT, F32, F16, BF16 = 2e-5, 2e-5, 1e-2, 1e-1
 
 SECOND_MLP = r"(down_proj|fc2|fc_out|dense_4h_to_h)$"
 # name -> options of `quaver quantize`; {group}: 128, or 64 where 128 does not divide the model's width.
@@ -85,11 +85,17 @@ REFUSED = {
     ("transformers auto", "*", "4 bits, one module left out"): ("is out of bounds", "must match"),
     ("transformers auto", "*", "4 bits, whole rows"): "expect qGroupSize to be 32, 64, 128 or 256",
     ("gptqmodel auto", "*", "4 bits, whole rows"): "expect qGroupSize to be 32, 64, 128 or 256",
+    ("gptqmodel wrote", "story-gpt_neox", "*"): "Offloaded tensor 'lm_head.weight' not found",
+    ("auto-round wrote", "story-bloom", "*"): "must match the existing size",
     ("gptqmodel", "*", "4 bits asym"): "is only supported if produced by gptqmodel",
     ("gptqmodel auto", "*", "4 bits asym"): "is only supported if produced by gptqmodel",
     ("transformers", "*", "4 and 8 bits (dynamic)"): "ignore_mismatched_sizes",
     ("transformers auto", "*", "4 and 8 bits (dynamic)"): "ignore_mismatched_sizes",
 }
+# What reads a file without a word and computes something else, or not a number, on the CPU: (reader, model).
+WRONG = {("gptqmodel", "story-gpt_neox"), ("gptqmodel auto", "story-gpt_neox"), ("auto-round", "story-gptj")}
+# gptqmodel keeps GPT-J's rotary tables in f16, also where the rest is f32.
+LOOSE = {("gptqmodel", "story-gptj"): 1e-3, ("gptqmodel auto", "story-gptj"): 1e-3}
 
 
 def environment(work, arguments):
@@ -331,6 +337,8 @@ def judged(who, model, form, cell):
     expected = known_refusal(who, model, form)
     if not cell["ok"]:
         return "refused", expected is not None and any(words in cell["error"] for words in expected)
+    if (who, model) in WRONG:
+        return "wrong", not cell["difference"] < BF16
     shown = f"{cell['difference']:.1e}" + (f" / {cell['f32']['difference']:.1e}" if cell.get("f32") else "")
     if cell["tokens"] < 1:
         shown += f" ({100 * cell['tokens']:.0f} %)"
@@ -340,7 +348,9 @@ def judged(who, model, form, cell):
             here, there = cell["perplexity"]
             good = good and cell["verify"] == 0 and abs(here / there - 1) < 1e-4
     elif cell.get("f32"):
-        good = cell["difference"] < F16 and cell["f32"]["difference"] < F32
+        rough = any("bfloat16" in t for t in cell["dtype"])
+        good = cell["difference"] < (BF16 if rough else F16)
+        good = good and (rough or cell["f32"]["difference"] < LOOSE.get((who, model), F32))
     else:
         good = cell["difference"] < (F16 if "bfloat16" not in cell["dtype"] else BF16)
     return shown, good and expected is None
