@@ -39,8 +39,8 @@ Checkpoint open_model(const std::filesystem::path& directory, const ArchSearch& 
 void load(const Checkpoint& checkpoint, std::string_view prefix, Block& block);
 void load(const Checkpoint& checkpoint, Ends& ends);
 
-// The whole model in memory; not `exact`: with packed weights in lines (formats/lines.h) where these
-// can hold them.
+// The whole model in memory; not `exact`: with packed weights in lines (formats/lines.h) where
+// these can hold them.
 std::unique_ptr<Decoder> load_decoder(const Checkpoint& checkpoint, bool exact = true);
 
 // The part of its stacked tensor that a linear's weight is, or with `bias` its bias, as stored.

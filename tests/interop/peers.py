@@ -166,7 +166,9 @@ class Bench:
             file, log = self.work / "jobs.json", self.work / "peer.log"
             file.write_text(json.dumps(jobs[first:]))
             with open(log, "a") as errors:
-                child = subprocess.Popen([sys.executable, HERE / "peer.py", file], stdout=subprocess.PIPE, stderr=errors, text=True)
+                # In WORK, since gptqmodel leaves its logs where it runs.
+                child = subprocess.Popen([sys.executable, HERE / "peer.py", file], stdout=subprocess.PIPE, stderr=errors,
+                                         text=True, cwd=self.work)
                 for line in child.stdout:
                     at = line.find("peer: ")
                     if at >= 0:
