@@ -47,6 +47,9 @@ std::uint64_t resident_bytes() {
 }
 
 std::uint64_t peak_resident_bytes() {
+  // That of this program alone: what getrusage tells includes the program that started it, as large
+  // as that was before exec.
+  if (const auto peak = number_in("/proc/self/status", "VmHWM:")) return *peak * 1024;
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
