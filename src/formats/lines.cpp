@@ -90,7 +90,8 @@ void pack_chunk(const std::uint8_t (*codes)[lines_chunk], int bits, std::uint8_t
     for (std::int64_t quad = 0; quad < quads; ++quad)
       std::memcpy(&by_quads[quad][4 * r], &codes[r][4 * quad], 4);
   int lowest = 0;
-  for (const int width : lines_planes(bits)) {
+  for (int width = 8; width > 0; width /= 2) {
+    if (!(bits & width)) continue;
     const unsigned mask = (1u << width) - 1;
     for (std::int64_t quad = 0; quad < quads; ++quad) {
       const QuadPlace place = place_of(width, quad);
@@ -106,7 +107,8 @@ void pack_chunk(const std::uint8_t (*codes)[lines_chunk], int bits, std::uint8_t
 
 void unpack_chunk(const std::uint8_t* in, int bits, std::uint8_t (*codes)[lines_chunk]) {
   int lowest = 0;
-  for (const int width : lines_planes(bits)) {
+  for (int width = 8; width > 0; width /= 2) {
+    if (!(bits & width)) continue;
     const unsigned mask = (1u << width) - 1;
     for (std::int64_t quad = 0; quad < quads; ++quad) {
       const QuadPlace place = place_of(width, quad);
@@ -281,13 +283,6 @@ LinesShape lines_shape(const Scheme& scheme, std::int64_t rows, std::int64_t col
   s.groups = (groups - 1) * (whole / s.group_chunks) + last_groups;
   s.last_chunks = last - (last_groups - 1) * s.group_chunks;
   return s;
-}
-
-std::vector<int> lines_planes(int bits) {
-  std::vector<int> widths;
-  for (int width = 8; width > 0; width /= 2)
-    if (bits & width) widths.push_back(width);
-  return widths;
 }
 
 std::optional<Packed> in_lines(const Packed& p) {

@@ -12,7 +12,6 @@
 // that each can have an activation scale of its own.
 #include <cstdint>
 #include <optional>
-#include <vector>
 
 #include "formats/format.h"
 
@@ -30,9 +29,6 @@ LinesShape lines_shape(const Scheme& scheme, std::int64_t rows, std::int64_t col
 
 // Not among formats(), since no file has it. pack() throws on groups of unlike sizes.
 extern const Format lines;
-
-// Widths of a code's planes, low bits first; at most three.
-std::vector<int> lines_planes(int bits);
 
 // The same weight in lines. No value where they cannot hold it as it is: groups of unlike sizes,
 // scales or zero points that are no f16 numbers.

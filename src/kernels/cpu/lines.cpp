@@ -5,16 +5,15 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "core/threads.h"
 #include "kernels/cpu/drivers.h"
 
 namespace quaver::cpu {
 namespace {
 
-constexpr std::int64_t direct_rows = 8;    // up to so many rows of x: straight from the planes
-constexpr std::int64_t most_rows = 2048;   // of x at a time
-constexpr std::int64_t panel_blocks = 16;  // of 16 outputs, of a task with many rows
-constexpr std::int64_t tasks_a_thread = 4;
+constexpr std::int64_t direct_rows = 8;   // up to so many rows of x: straight from the planes
+constexpr std::int64_t most_rows = 2048;  // of x at a time
+constexpr std::int64_t most_blocks = 16;  // of 16 outputs, of a task
+constexpr std::int64_t wished_tasks = 32;
 
 template <class T>
 const T* checked_part(const Packed& p, const char* name, DType type, std::int64_t size) {
@@ -84,8 +83,8 @@ void multiply_rows(const LinesWeight& w, const Packed& p, const float* x, const 
                    float* y, std::int64_t m) {
   const Input input(w, p, x, m);
   const std::int64_t blocks = (w.rows + lines_rows - 1) / lines_rows;
-  const std::int64_t share = std::max<std::int64_t>(1, blocks / (tasks_a_thread * thread_count()));
-  const std::int64_t grain = m <= direct_rows ? share : std::min(share, panel_blocks);
+  const std::int64_t grain =
+      std::clamp<std::int64_t>(blocks / wished_tasks, 1, most_blocks);  // by sizes alone
   parallel(blocks, grain, [&](std::int64_t begin, std::int64_t end) {
     const LinesArgs args{.in = input.get(), .bias = bias, .y = y, .begin = begin, .end = end};
     if (m <= direct_rows) {
