@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "quaver/evaluate.h"
@@ -157,7 +158,12 @@ struct QuantizeReport {
   double bits_per_weight = 0;   // of the quantized linears, scales and zeros included
   std::optional<QuantizeForecast> planned;
   std::vector<QuantizedModule> modules;
-  std::vector<MemorySample> memory;              // in the course of this run
+  std::vector<MemorySample> memory;  // in the course of this run
+  // Where this run's time went, in seconds: "check" (all weights are read, for values that are not
+  // finite and for the job's identity), "plan", "calibration", "quantize", "write" (until all is
+  // durable), "verify" (all is read again and compared), "hash" (inputs and outputs, after
+  // `seconds`; not in the report file, which is hashed too).
+  std::vector<std::pair<std::string, double>> stages;
   std::optional<QuantizeEvaluation> evaluation;  // if asked for
   bool already_done = false;  // OUT was whole and made by the same job: nothing was done
 };

@@ -1,6 +1,7 @@
 #include "quaver/quantize.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <map>
 
@@ -187,8 +188,11 @@ QuantizeReport quantize(const std::string& model, const std::string& out,
       report.evaluation = measured(Model::load(model, load), Model::load(made.string(), own), model,
                                    options.evaluate);
     };
-  hooks.describe = [&](const fs::path& made, const QuantizeReport& report) {
+  hooks.describe = [&](const fs::path& made, QuantizeReport& report) {
+    const auto start = std::chrono::steady_clock::now();
     describe(model, made, options, report);
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    report.stages.emplace_back("hash", took.count());
   };
   return quantize_checkpoint(model, out, options, hooks, search_of(load));
 }

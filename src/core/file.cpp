@@ -34,30 +34,6 @@ std::string free_space(int descriptor) {
        " bytes: ", std::strerror(error), full ? free_space(descriptor) : std::string());
 }
 
-// Reads up to `bytes` bytes at `offset`; fewer only at the end of the file.
-std::size_t read_at(int descriptor, std::byte* to, std::size_t bytes, std::uint64_t offset,
-                    const std::filesystem::path& where) {
-  std::size_t done = 0;
-  while (done < bytes) {
-    const ssize_t n =
-        ::pread(descriptor, to + done, bytes - done, static_cast<off_t>(offset + done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail(Fault::io, where.string(), ": cannot read: ", std::strerror(errno));
-    if (n == 0) break;
-    done += static_cast<std::size_t>(n);
-  }
-  return done;
-}
-
-void sync_descriptor(int descriptor, const std::filesystem::path& where) {
-  while (::fsync(descriptor) != 0) {
-    if (errno == EINTR) continue;
-    const int error = errno;
-    fail(error == ENOSPC || error == EDQUOT ? Fault::resource : Fault::io, where.string(),
-         ": cannot sync: ", std::strerror(error));
-  }
-}
-
 std::filesystem::path directory_of(const std::filesystem::path& path) {
   const auto parent = path.parent_path();
   return parent.empty() ? std::filesystem::path(".") : parent;
@@ -97,6 +73,20 @@ FileHandle open_regular_file(const std::filesystem::path& path, std::uint64_t& s
   return file;
 }
 
+std::size_t read_at(int descriptor, std::byte* to, std::size_t bytes, std::uint64_t offset,
+                    const std::filesystem::path& where) {
+  std::size_t done = 0;
+  while (done < bytes) {
+    const ssize_t n =
+        ::pread(descriptor, to + done, bytes - done, static_cast<off_t>(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail(Fault::io, where.string(), ": cannot read: ", std::strerror(errno));
+    if (n == 0) break;
+    done += static_cast<std::size_t>(n);
+  }
+  return done;
+}
+
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit) {
   std::uint64_t size = 0;
   const FileHandle file = open_regular_file(path, size);
@@ -125,6 +115,27 @@ void write_all(int descriptor, std::span<const std::byte> bytes,
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) write_failed(errno, descriptor, bytes.size(), where);
     bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+}
+
+void write_all_at(int descriptor, std::span<const std::byte> bytes, std::uint64_t offset,
+                  const std::filesystem::path& where) {
+  while (!bytes.empty()) {
+    const std::size_t part = std::min(bytes.size(), std::size_t{1} << 30);
+    const ssize_t n = ::pwrite(descriptor, bytes.data(), part, static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) write_failed(errno, descriptor, bytes.size(), where);
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+    offset += static_cast<std::uint64_t>(n);
+  }
+}
+
+void sync_descriptor(int descriptor, const std::filesystem::path& where) {
+  while (::fsync(descriptor) != 0) {
+    if (errno == EINTR) continue;
+    const int error = errno;
+    fail(error == ENOSPC || error == EDQUOT ? Fault::resource : Fault::io, where.string(),
+         ": cannot sync: ", std::strerror(error));
   }
 }
 

@@ -39,10 +39,22 @@ FileHandle open_unnamed(const std::filesystem::path& directory);
 // The whole content of a regular file. Throws Error(bad_file) above `limit` bytes.
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit);
 
+// Reads up to `bytes` bytes from byte `offset` of an open file on; returns how many there were
+// before its end. `where` stands in the message of the Error.
+std::size_t read_at(int descriptor, std::byte* to, std::size_t bytes, std::uint64_t offset,
+                    const std::filesystem::path& where);
+
 // Writes all of `bytes`. `where` stands in the message of the Error: resource where the disk is
 // full (with needed and free bytes), a quota or a file size limit is reached, io otherwise.
 void write_all(int descriptor, std::span<const std::byte> bytes,
                const std::filesystem::path& where);
+// The same from byte `offset` of the file on, wherever its position is; for several threads at a
+// time.
+void write_all_at(int descriptor, std::span<const std::byte> bytes, std::uint64_t offset,
+                  const std::filesystem::path& where);
+
+// Makes what was written to an open file durable. `where` stands in the message of the Error.
+void sync_descriptor(int descriptor, const std::filesystem::path& where);
 
 // Names of the entries of a directory, sorted.
 std::vector<std::string> names_in(const std::filesystem::path& directory);

@@ -62,4 +62,22 @@ Tensor dequantized(const Quantized& q) {
   return w;
 }
 
+Quantized rows_of(const Quantized& q, std::int64_t begin, std::int64_t end) {
+  return {.scheme = q.scheme,
+          .rows = end - begin,
+          .cols = q.cols,
+          .codes = q.codes.rows(begin, end),
+          .scales = q.scales.rows(begin, end),
+          .zeros = q.zeros.rows(begin, end),
+          .group_index = q.group_index};
+}
+
+Packed empty_packed(const Format& format, const Scheme& scheme, std::int64_t rows,
+                    std::int64_t cols) {
+  Packed p{.format = &format, .scheme = scheme, .rows = rows, .cols = cols};
+  for (const PartInfo& part : format.parts(scheme, rows, cols))
+    p.parts.emplace(part.name, Tensor::raw(part.shape, part.dtype));
+  return p;
+}
+
 }  // namespace quaver

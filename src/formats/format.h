@@ -36,6 +36,8 @@ struct Quantized {
 
 // f32 [rows, cols]: the values that `q` stands for.
 Tensor dequantized(const Quantized& q);
+// A view of output rows begin .. end.
+Quantized rows_of(const Quantized& q, std::int64_t begin, std::int64_t end);
 
 struct Format;
 
@@ -68,6 +70,10 @@ struct Format {
   // Null: anything goes.
   void (*snap)(Quantized& q);
   Packed (*pack)(const Quantized& q);
+  // pack's work for some output rows: those of `q` become rows row .. row + q.rows of `p`, which
+  // empty_packed made. `row` is a multiple of 32, q.rows too unless they are the last. Threads may
+  // write different rows at a time. Null: only whole weights are packed.
+  void (*pack_rows)(const Quantized& q, std::int64_t row, Packed& p) = nullptr;
   // The inverse of pack, for `rows` output rows from `row`.
   Quantized (*unpack)(const Packed& p, std::int64_t row, std::int64_t rows);
   // The tensors that pack makes, for checking a file before it is used.
@@ -77,6 +83,10 @@ struct Format {
   DType scale_type = DType::f32;
   int lowest_zero = 0;
 };
+
+// A [rows, cols] weight whose parts are still to be written.
+Packed empty_packed(const Format& format, const Scheme& scheme, std::int64_t rows,
+                    std::int64_t cols);
 
 std::span<const Format* const> formats();  // of files
 // One of these, or a layout that exists in memory only. Throws, listing those of files.

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 
 #include "core/threads.h"
 #include "formats/format.h"
@@ -24,7 +25,8 @@ extern const Format gptq_v1, gptq_v2, gptq_planar;
 namespace {
 
 constexpr std::int64_t word_bits = 32;
-constexpr std::int64_t tile = 64;  // outputs that one task packs: whole words for every width
+constexpr std::int64_t tile = 64;  // outputs that one task unpacks: whole words for every width
+constexpr std::int64_t slab = 32;  // outputs that one task packs: the same
 constexpr float largest_half = 65504.0f, smallest_half = 0x1p-24f;
 
 // Writes fields into a bit stream whose words lie `stride` apart.
@@ -216,31 +218,64 @@ std::vector<PartInfo> parts(const Scheme& s, std::int64_t rows, std::int64_t col
 }
 
 template <class Writer>
-void pack_codes(const Quantized& q, Tensor& qweight) {
+void pack_codes(const Quantized& q, std::int64_t row, Tensor& qweight) {
   const std::uint8_t* codes = q.codes.data<std::uint8_t>().data();
-  parallel_for(q.rows, tile, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      Writer out(words(qweight) + r, q.rows, q.scheme.bits);
-      for (std::int64_t c = 0; c < q.cols; ++c) out.put(codes[r * q.cols + c]);
-    }
-  });
+  for (std::int64_t r = 0; r < q.rows; ++r) {
+    Writer out(words(qweight) + row + r, qweight.dim(1), q.scheme.bits);
+    for (std::int64_t c = 0; c < q.cols; ++c) out.put(codes[r * q.cols + c]);
+  }
+}
+
+// Eight fields of bits <= 4, a byte each, as 8 * bits bits.
+template <int bits>
+std::uint32_t eight_fields(const std::uint8_t* codes) {
+  std::uint64_t x = 0;
+  std::memcpy(&x, codes, sizeof x);
+  x = (x | x >> (8 - bits)) & (((1u << 2 * bits) - 1) * 0x0001000100010001u);
+  x = (x | x >> (16 - 2 * bits)) & (((1u << 4 * bits) - 1) * 0x0000000100000001u);
+  return static_cast<std::uint32_t>(x | x >> (32 - 4 * bits));
+}
+
+template <int bits>
+std::uint32_t word_of(const std::uint8_t* codes) {
+  if constexpr (bits == 8) {
+    std::uint32_t word = 0;
+    std::memcpy(&word, codes, sizeof word);
+    return word;
+  } else if constexpr (bits == 4) {
+    return eight_fields<4>(codes);
+  } else {
+    return (eight_fields<2>(codes) & 0xffff) | eight_fields<2>(codes + 8) << 16;
+  }
+}
+
+// pack_codes for widths that fill words: as they lie in memory, word by word of a row.
+template <int bits>
+void pack_words(const Quantized& q, std::int64_t row, Tensor& qweight) {
+  constexpr std::int64_t in_word = word_bits / bits;
+  const std::uint8_t* codes = q.codes.data<std::uint8_t>().data();
+  std::uint32_t* to = words(qweight) + row;
+  for (std::int64_t c = 0; c < q.cols; c += in_word, to += qweight.dim(1))
+    for (std::int64_t r = 0; r < q.rows; ++r) to[r] = word_of<bits>(codes + r * q.cols + c);
 }
 
 // `stored` is what a field lacks of its zero point: 1 in v1, else 0.
 template <class Writer>
-void pack_groups(const Quantized& q, int stored, Tensor& qzeros, Tensor& scales) {
+void pack_groups(const Quantized& q, std::int64_t row, int stored, Packed& p) {
   const std::int64_t groups = q.scales.dim(1);
   const auto from_scales = q.scales.data<float>();
   const auto from_zeros = q.zeros.data<float>();
-  auto to_scales = scales.data<Half>();
+  Half* to_scales = p.parts.at("scales").data<Half>().data();
+  const Tensor& qzeros = p.parts.at("qzeros");
   for (std::int64_t g = 0; g < groups; ++g) {
-    Writer out(words(qzeros) + g * qzeros.dim(1), 1, q.scheme.bits);
+    Writer out(words(qzeros) + g * qzeros.dim(1) + row * q.scheme.bits / word_bits, 1,
+               q.scheme.bits);
     for (std::int64_t r = 0; r < q.rows; ++r) {
       const auto at = static_cast<std::size_t>(r * groups + g);
-      to_scales[static_cast<std::size_t>(g * q.rows + r)] = to_half(from_scales[at]);
+      to_scales[g * p.rows + row + r] = to_half(from_scales[at]);
       const int field = static_cast<int>(from_zeros[at]) - stored;
       ensure(field >= 0 && field < 1 << q.scheme.bits, "[gptq] zero point ", from_zeros[at],
-             " of output ", r, ", group ", g, " has no ", q.scheme.bits, "-bit field");
+             " of output ", row + r, ", group ", g, " has no ", q.scheme.bits, "-bit field");
       out.put(static_cast<std::uint32_t>(field));
     }
   }
@@ -250,38 +285,65 @@ bool in_planes(const Format& format, int bits) {
   return &format == &gptq_planar && !is_power(bits);
 }
 
-Packed pack(const Quantized& q, const Format& format, int stored) {
-  const std::string refusal = format.refuses(q.scheme, q.rows, q.cols);
-  ensure(refusal.empty(), "[", format.name, "] ", refusal);
-  const std::int64_t groups = group_count(q.scheme, q.cols);
-  ensure(q.codes.shape() == Shape({q.rows, q.cols}) &&
-             q.scales.shape() == Shape({q.rows, groups}) &&
-             q.zeros.shape() == Shape({q.rows, groups}),
-         "[", format.name, "] codes ", q.codes.shape(), ", scales ", q.scales.shape(), ", zeros ",
-         q.zeros.shape(), " for ", q.rows, " x ", q.cols, " in ", groups, " groups");
-  Packed p{.format = &format, .scheme = q.scheme, .rows = q.rows, .cols = q.cols};
-  for (const PartInfo& part : parts(q.scheme, q.rows, q.cols))
-    p.parts.emplace(part.name, Tensor(part.shape, part.dtype));
-  const auto pack_with = [&]<class Writer>() {
-    pack_codes<Writer>(q, p.parts.at("qweight"));
-    pack_groups<Writer>(q, stored, p.parts.at("qzeros"), p.parts.at("scales"));
-  };
-  if (in_planes(format, q.scheme.bits))
-    pack_with.template operator()<PlaneWriter>();
-  else
-    pack_with.template operator()<FieldWriter>();
-  auto index = p.parts.at("g_idx").data<std::int32_t>();
+void write_group_index(const Quantized& q, Tensor& g_idx) {
+  auto index = g_idx.data<std::int32_t>();
   const std::int64_t group_size = q.scheme.group_size == -1 ? q.cols : q.scheme.group_size;
   for (std::int64_t c = 0; c < q.cols; ++c)
     index[static_cast<std::size_t>(c)] =
         q.group_index ? q.group_index.data<std::int32_t>()[static_cast<std::size_t>(c)]
                       : static_cast<std::int32_t>(c / group_size);
+}
+
+void pack_rows(const Quantized& q, std::int64_t row, int stored, Packed& p) {
+  const std::int64_t groups = group_count(q.scheme, q.cols);
+  const std::string_view format = p.format->name;
+  ensure(q.cols == p.cols && row % slab == 0 && row + q.rows <= p.rows &&
+             (q.rows % slab == 0 || row + q.rows == p.rows),
+         "[", format, "] rows ", row, " to ", row + q.rows, " x ", q.cols, " of ", p.rows, " x ",
+         p.cols);
+  ensure(q.codes.shape() == Shape({q.rows, q.cols}) &&
+             q.scales.shape() == Shape({q.rows, groups}) &&
+             q.zeros.shape() == Shape({q.rows, groups}),
+         "[", format, "] codes ", q.codes.shape(), ", scales ", q.scales.shape(), ", zeros ",
+         q.zeros.shape(), " for ", q.rows, " x ", q.cols, " in ", groups, " groups");
+  Tensor& qweight = p.parts.at("qweight");
+  if (in_planes(*p.format, q.scheme.bits)) {
+    pack_codes<PlaneWriter>(q, row, qweight);
+    pack_groups<PlaneWriter>(q, row, stored, p);
+  } else {
+    switch (q.scheme.bits) {
+      case 2:
+        pack_words<2>(q, row, qweight);
+        break;
+      case 4:
+        pack_words<4>(q, row, qweight);
+        break;
+      case 8:
+        pack_words<8>(q, row, qweight);
+        break;
+      default:
+        pack_codes<FieldWriter>(q, row, qweight);
+    }
+    pack_groups<FieldWriter>(q, row, stored, p);
+  }
+  if (row == 0) write_group_index(q, p.parts.at("g_idx"));
+}
+
+Packed pack(const Quantized& q, const Format& format) {
+  const std::string refusal = format.refuses(q.scheme, q.rows, q.cols);
+  ensure(refusal.empty(), "[", format.name, "] ", refusal);
+  Packed p = empty_packed(format, q.scheme, q.rows, q.cols);
+  parallel_for(q.rows, slab, [&](std::int64_t begin, std::int64_t end) {
+    format.pack_rows(rows_of(q, begin, end), begin, p);
+  });
   return p;
 }
 
-Packed pack_v1(const Quantized& q) { return pack(q, gptq_v1, 1); }
-Packed pack_v2(const Quantized& q) { return pack(q, gptq_v2, 0); }
-Packed pack_planar(const Quantized& q) { return pack(q, gptq_planar, 0); }
+void pack_rows_v1(const Quantized& q, std::int64_t row, Packed& p) { pack_rows(q, row, 1, p); }
+void pack_rows_v2(const Quantized& q, std::int64_t row, Packed& p) { pack_rows(q, row, 0, p); }
+Packed pack_v1(const Quantized& q) { return pack(q, gptq_v1); }
+Packed pack_v2(const Quantized& q) { return pack(q, gptq_v2); }
+Packed pack_planar(const Quantized& q) { return pack(q, gptq_planar); }
 
 // g_idx, or an empty tensor where it is consecutive or absent, as in the oldest files.
 Tensor group_index(const Packed& p, std::int64_t groups) {
@@ -379,6 +441,7 @@ constinit const Format gptq_v1 = {
     .unreadable = misfit_stream,
     .snap = snap_v1,
     .pack = pack_v1,
+    .pack_rows = pack_rows_v1,
     .unpack = unpack_v1,
     .parts = parts,
     .scale_type = DType::f16,
@@ -391,6 +454,7 @@ constinit const Format gptq_v2 = {
     .unreadable = misfit_stream,
     .snap = snap_v2,
     .pack = pack_v2,
+    .pack_rows = pack_rows_v2,
     .unpack = unpack_v2,
     .parts = parts,
     .scale_type = DType::f16,
@@ -403,6 +467,7 @@ constinit const Format gptq_planar = {
     .unreadable = misfit_planes,
     .snap = snap_v2,
     .pack = pack_planar,
+    .pack_rows = pack_rows_v2,
     .unpack = unpack_v2,
     .parts = parts,
     .scale_type = DType::f16,

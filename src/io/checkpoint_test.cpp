@@ -7,6 +7,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "io/memory_source.h"
+#include "io/placed_shards.h"
 #include "io/safetensors_header.h"
 #include "io/shard_writer.h"
 #include "io/temporary_directory_test.h"
@@ -107,6 +108,70 @@ TEST_F(CheckpointTest, BytesDependOnTensorsOnly) {
   for (auto it = tensors.rbegin(); it != tensors.rend(); ++it) writer.write(it->first, it->second);
   writer.finish();
   EXPECT_EQ(read_file(directory / "model.safetensors", 1 << 20), first);
+}
+
+// Every tensor at its place from the start gives the files of one tensor behind the other.
+TEST_F(CheckpointTest, PlacedShardsAreTheWritersFiles) {
+  const auto tensors = sample();
+  for (const std::uint64_t most : {default_shard_bytes, std::uint64_t{200}}) {
+    const auto in_order = directory / "writer", placed = directory / "placed";
+    for (const auto& place : {in_order, placed}) {
+      std::filesystem::remove_all(place);
+      std::filesystem::create_directory(place);
+    }
+    ShardWriter writer(in_order, most);
+    std::vector<TensorPlan> plans;
+    for (const auto& [name, tensor] : tensors) {
+      writer.write(name, tensor);
+      plans.push_back({name, tensor.dtype(), tensor.shape()});
+    }
+    writer.finish();
+    auto half = tensors.begin();
+    std::advance(half, tensors.size() / 2);
+    {
+      PlacedShards begun(placed, plans, most);
+      for (auto it = half; it != tensors.end(); ++it) begun.write(it->first, it->second);
+      for (const auto& name : begun.files())
+        if (name.ends_with(".safetensors")) {
+          EXPECT_NO_THROW(open_safetensors(placed / name));
+        }
+    }
+    PlacedShards shards(placed, plans, most);  // as after a kill
+    for (auto it = half; it != tensors.end(); ++it) {
+      const Tensor back = shards.read(it->first);
+      EXPECT_EQ(std::memcmp(back.host(), it->second.host(), back.bytes()), 0) << it->first;
+    }
+    for (auto it = half; it != tensors.begin();) {
+      --it;
+      shards.write(it->first, it->second);
+    }
+    shards.finish();
+    EXPECT_EQ(shards.files(), writer.files());
+    for (const std::string& name : writer.files())
+      EXPECT_EQ(read_file(placed / name, 1 << 20), read_file(in_order / name, 1 << 20)) << name;
+  }
+}
+
+TEST_F(CheckpointTest, PlacedShardsRefuseWhatIsNotPlanned) {
+  const std::vector<TensorPlan> plans{{"a", DType::f32, {2}}, {"b", DType::u8, {3}}};
+  PlacedShards shards(directory, plans);
+  EXPECT_TRUE(shards.has("a") && !shards.has("c"));
+  expect_error(Fault::internal, "'c' is not planned",
+               [&] { shards.write("c", counted({2}, DType::f32)); });
+  expect_error(Fault::internal, "is planned as f32",
+               [&] { shards.write("a", counted({3}, DType::f32)); });
+  expect_error(Fault::internal, "is planned as u8",
+               [&] { shards.write("b", counted({3}, DType::i8)); });
+  const std::vector<TensorPlan> twice{plans[0], plans[0]};
+  expect_error(Fault::bad_argument, "'a' is planned twice",
+               [&] { PlacedShards wrong(directory, twice); });
+  const std::vector<TensorPlan> hostile{{"__metadata__", DType::u8, {1}}};
+  expect_error(Fault::bad_argument, "cannot be the name",
+               [&] { PlacedShards wrong(directory, hostile); });
+  // A file of another plan gives way.
+  const std::vector<TensorPlan> other{{"b", DType::u8, {3}}};
+  PlacedShards(directory, other).write("b", counted({3}, DType::u8));
+  EXPECT_EQ(open_checkpoint(directory)->tensors().size(), 1u);
 }
 
 TEST_F(CheckpointTest, EmptyCheckpointIsWritten) {

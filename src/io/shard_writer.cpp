@@ -1,67 +1,12 @@
 #include "io/shard_writer.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <tuple>
 #include <utility>
 
 #include "core/error.h"
+#include "io/shard_layout.h"
 
 namespace quaver {
-namespace {
-
-constexpr std::size_t most_shards = 99'999;
-
-std::string shard_name(std::size_t i, std::size_t count) {
-  if (count == 1) return "model.safetensors";
-  char name[48];
-  std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", i + 1, count);
-  return name;
-}
-
-// The order in a file: elements of any size are aligned behind larger ones.
-bool lies_before(const HeaderEntry& a, const HeaderEntry& b) {
-  return std::tie(b.dtype->bits, a.name) < std::tie(a.dtype->bits, b.name);
-}
-
-// Entries in that order, at the places where their data come to lie.
-std::vector<HeaderEntry> placed_in_order(std::vector<HeaderEntry> entries) {
-  std::ranges::sort(entries, lies_before);
-  std::uint64_t end = 0;
-  for (HeaderEntry& entry : entries) {
-    entry.end = end + (entry.end - entry.begin);
-    entry.begin = std::exchange(end, entry.end);
-  }
-  return entries;
-}
-
-}  // namespace
-
-FileHandle write_safetensors(const std::filesystem::path& file,
-                             const std::map<std::string, Tensor>& tensors) {
-  std::vector<HeaderEntry> entries;
-  for (const auto& [name, tensor] : tensors)
-    entries.push_back({.name = name,
-                       .dtype = &stored_dtype(tensor.dtype()),
-                       .shape = tensor.shape(),
-                       .begin = 0,
-                       .end = tensor.bytes()});
-  entries = placed_in_order(std::move(entries));
-  FileHandle handle(::open(file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (!handle) fail(Fault::io, file.string(), ": cannot write: ", std::strerror(errno));
-  const std::string header = safetensors_header(entries);
-  write_all(handle.get(), std::as_bytes(std::span(header)), file);
-  for (const HeaderEntry& entry : entries) {
-    const Tensor& tensor = tensors.at(entry.name);
-    write_all(handle.get(), {tensor.host(), tensor.bytes()}, file);
-  }
-  return handle;
-}
-
 ShardWriter::ShardWriter(std::filesystem::path directory, std::uint64_t shard_bytes)
     : directory_(std::move(directory)), shard_bytes_(shard_bytes) {
   ensure(shard_bytes > 0, "[shard writer] shards of 0 bytes");

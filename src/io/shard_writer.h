@@ -12,15 +12,14 @@
 #include "io/checkpoint.h"
 #include "io/safetensors_header.h"
 #include "io/shard_index.h"
+#include "io/shard_layout.h"
 
 namespace quaver {
 
-inline constexpr std::uint64_t default_shard_bytes = 4'000'000'000;
-
 // The files are model.safetensors if all fits into one, else model-0000i-of-0000n.safetensors and
 // model.safetensors.index.json. The order of the calls decides which tensor goes to which shard; in
-// a shard they lie by size of element, largest first, then by name, so that all are aligned. Every
-// byte is a function of the tensors written and the order of the calls.
+// a shard they lie as in io/shard_layout.h. Every byte is a function of the tensors written and the
+// order of the calls.
 //
 // A file's header needs the sizes of all its tensors, so data go to a temporary file first and are
 // copied behind the header, by the kernel, when the shard is complete. Shards wait under temporary
@@ -52,10 +51,5 @@ class ShardWriter final : public TensorSink {
   std::vector<std::string> files_;
   bool finished_ = false;
 };
-
-// One safetensors file of tensors in host memory, laid out as above, written over what stood there
-// and not synced: for files that nobody reads before something else says that they are whole.
-FileHandle write_safetensors(const std::filesystem::path& file,
-                             const std::map<std::string, Tensor>& tensors);
 
 }  // namespace quaver

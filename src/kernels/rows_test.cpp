@@ -233,5 +233,48 @@ TEST(Rows, EveryEntryIsThere) {
   }
 }
 
+TEST(Rows, Extremes) {
+  for (const Level* level : usable_levels())
+    for (const std::int64_t n : row_sizes) {
+      const Guarded<float> x(Numbers(3).floats(n));
+      float least = 0, most = 0;
+      level->table.extremes(x.data(), n, &least, &most);
+      EXPECT_EQ(least, *std::min_element(x.data(), x.data() + n)) << level->name << n;
+      EXPECT_EQ(most, *std::max_element(x.data(), x.data() + n)) << level->name << n;
+    }
+}
+
+// The same codes by every instruction set, and nearest ones; the sums near double's.
+TEST(Rows, RoundCodes) {
+  struct Case {
+    float scale, zero, top;
+  };
+  for (const Case c : {Case{0.13f, 8, 15},
+                       {-0.13f, 8, 15},
+                       {0.01f, 128, 255},
+                       {0.4f, 0, 3},
+                       {0.4f, 3, 3},
+                       {0.02f, 200, 255},
+                       {1e-7f, 4, 7},
+                       {1e30f, 4, 7}})
+    for (const Level* level : usable_levels())
+      for (const std::int64_t n : row_sizes) {
+        const Guarded<float> x(Numbers(4).floats(n));
+        const Guarded<std::uint8_t> codes(n);
+        double squares[2] = {1, 2}, lost = 1, whole = 2;
+        level->table.round_codes(x.data(), n, c.scale, c.zero, c.top, codes.data(), squares);
+        for (std::int64_t i = 0; i < n; ++i) {
+          const float quotient = x[i] * (1 / c.scale);
+          const float level_of = std::nearbyint(std::clamp(quotient, -c.zero, c.top - c.zero));
+          EXPECT_EQ(codes[i], static_cast<int>(level_of + c.zero)) << level->name << n << ' ' << i;
+          const double difference = double{x[i]} - double{level_of} * double{c.scale};
+          lost += difference * difference;
+          whole += double{x[i]} * double{x[i]};
+        }
+        EXPECT_NEAR(squares[0], lost, 1e-5 * lost) << level->name << n;
+        EXPECT_NEAR(squares[1], whole, 1e-5 * whole) << level->name << n;
+      }
+}
+
 }  // namespace
 }  // namespace quaver

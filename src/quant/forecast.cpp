@@ -1,7 +1,5 @@
 #include "quant/forecast.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <functional>
@@ -20,8 +18,8 @@
 #include "io/hf_directory.h"
 #include "quant/head.h"
 #include "quant/matrix.h"
+#include "quant/output.h"
 #include "quant/staged.h"
-#include "quant/unstacked.h"
 
 namespace quaver {
 namespace {
@@ -267,9 +265,13 @@ class Forecaster {
   }
 
   static Tensor noise(std::int64_t rows, std::int64_t cols) {
+    constexpr std::size_t period = 65521;  // a prime: no two rows are alike
     Tensor x = Tensor::raw({rows, cols});
+    const auto values = x.data<float>();
     Random random(1);
-    for (float& f : x.data<float>()) f = static_cast<float>(random.below(2001)) / 1000 - 1;
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] =
+          i < period ? static_cast<float>(random.below(2001)) / 1000 - 1 : values[i - period];
     return x;
   }
 
@@ -343,39 +345,21 @@ class Forecaster {
 
   void disk(Forecast& f) const {
     double stored = 0, weights = 0;
-    std::uint64_t packed = 0;
-    std::set<std::string> replaced, stacks;
-    for (const PlannedSite& site : plan_.sites) {
-      for (const PartInfo& part : plan_.format->parts(site.scheme, site.outputs, site.inputs)) {
-        const auto bytes = static_cast<std::uint64_t>(part.shape.size()) * size_of(part.dtype);
-        packed += bytes;
-        if (part.name != "g_idx") stored += 8.0 * static_cast<double>(bytes);
-      }
+    for (const PlannedSite& site : plan_.sites)
       weights += static_cast<double>(site.outputs) * static_cast<double>(site.inputs);
-      replaced.insert(site.name + ".weight");
+    f.disk = 0;
+    for (const OutputTensor& tensor : planned_output(checkpoint_, plan_)) {
+      f.disk += tensor.plan.bytes();
+      if (tensor.site && !tensor.plan.name.ends_with(".g_idx"))
+        stored += 8.0 * static_cast<double>(tensor.plan.bytes());
     }
     f.bits_per_weight = stored / weights;
-    f.disk = packed;
-    if (std::ranges::any_of(plan_.sites, &PlannedSite::stacked))
-      for (int layer = 0; layer < checkpoint_.model.layers; ++layer)
-        for (const UnstackedPart& part : unstacked_parts(checkpoint_, layer)) {
-          const TensorInfo* stack = checkpoint_.source->find(part.stack);
-          const std::int64_t size = part.shape.outputs * (part.is_bias ? 1 : part.shape.inputs);
-          if (!replaced.contains(part.name))
-            f.disk += static_cast<std::uint64_t>(size) * size_of(stack->dtype);
-          stacks.insert(part.stack);
-        }
-    replaced.merge(stacks);
-    for (const TensorInfo& t : checkpoint_.source->tensors())
-      if (!replaced.contains(t.name))
-        f.disk += static_cast<std::uint64_t>(t.shape.size()) * size_of(t.dtype);
     f.disk += side_file_bytes(checkpoint_.directory) + checkpoint_.config.dump(2).size();
     const std::uint64_t state = static_cast<std::uint64_t>(inputs_.rows) *
                                 static_cast<std::uint64_t>(checkpoint_.model.hidden) *
                                 sizeof(float) * (exact_stream_ ? 2 : 1);
-    f.disk_working = packed;
     // The states of two blocks while one takes the other's place, and one more on its way.
-    if (plan_.needs.calibration()) f.disk_working += 3 * state;
+    if (plan_.needs.calibration()) f.disk_working = 3 * state;
   }
 
   // --- time ---
@@ -383,16 +367,19 @@ class Forecaster {
   // Seconds of the method for [m, n] weights.
   double solve_seconds(const Method& method, const Scheme& scheme, std::int64_t m,
                        std::int64_t n) const {
-    Tensor hessian({n, n}), cross;
-    const Tensor x = noise(2 * n, n);
-    if (method.needs.hessian) add_gram(hessian, x);
+    Tensor hessian, cross, x;
+    if (method.needs.calibration()) x = noise(2 * n, n);
+    if (method.needs.hessian) {
+      hessian = Tensor({n, n});
+      add_gram(hessian, x);
+    }
     if (exact_stream_ && method.needs.hessian) cross = hessian;
     return fastest(inputs_.measuring / 8, [&] {
       Linear linear{.outputs = m, .inputs = n};
       linear.weight = noise(m, n);
       BlockJob job{.sites = {{"probe", &linear, scheme}},
                    .format = plan_.format,
-                   .hessian = method.needs.hessian ? hessian : Tensor(),
+                   .hessian = hessian,
                    .tokens = 2 * n,
                    .sequences = 1,
                    .cross = cross,
@@ -487,21 +474,17 @@ class Forecaster {
     return total + disk;
   }
 
-  // Each packed weight is made durable by itself, then all are written once more and read back.
+  // All is written, and read back with what it came from.
   double disk_seconds(Forecast& f) const {
     const std::string some(std::size_t{1} << 22, '\1');
     const double allowed = inputs_.measuring / 20;
-    double small = 0, large = 0;
+    double large = 0;
     try {
       const FileHandle file = open_unnamed(inputs_.scratch);
-      const auto written = [&](std::size_t bytes) {
-        return fastest(allowed, [&] {
-          write_all(file.get(), std::as_bytes(std::span(some).first(bytes)), inputs_.scratch);
-          if (::fsync(file.get()) != 0) fail(Fault::io, inputs_.scratch.string());
-        });
-      };
-      small = written(1);
-      large = written(some.size());
+      large = fastest(allowed, [&] {
+        write_all(file.get(), std::as_bytes(std::span(some)), inputs_.scratch);
+        sync_descriptor(file.get(), inputs_.scratch);
+      });
       SpillPool pool(inputs_.scratch, 0);
       const auto set = pool.make();
       const SpillSet::Scope scope(set);
@@ -515,9 +498,8 @@ class Forecaster {
       log(LogLevel::detail, "the disk's rate is not known: ", error.what());
       return 0;
     }
-    const double rate = static_cast<double>(some.size()) / std::max(large - small, 1e-6);
-    const auto sites = static_cast<double>(plan_.sites.size());
-    return 2 * small * sites + 2 * static_cast<double>(f.disk) / rate + 2 * inputs_.seconds_to_read;
+    const double rate = static_cast<double>(some.size()) / std::max(large, 1e-6);
+    return static_cast<double>(f.disk) / rate + 2 * inputs_.seconds_to_read;
   }
 
   const Checkpoint& checkpoint_;

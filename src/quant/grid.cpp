@@ -79,6 +79,8 @@ struct Range {
   F4 extreme;    // the one of the two that is farther from 0, the positive one in a tie
 };
 
+F4 farther(F4 low, F4 high) { return high < -low ? low : high; }
+
 Range range_of(const Columns& c) {
   Range r{load(c.w), load(c.w), {}};
   for (std::int64_t i = 1; i < c.cols; ++i) {
@@ -86,7 +88,7 @@ Range range_of(const Columns& c) {
     r.low = least(r.low, w);
     r.high = most(r.high, w);
   }
-  r.extreme = r.high < -r.low ? r.low : r.high;
+  r.extreme = farther(r.low, r.high);
   return r;
 }
 
@@ -208,6 +210,19 @@ void choose_grid(const Grid& grid, const float* w, std::int64_t stride, std::int
                                                         : minimum_maximum(grid, range);
     store(scale + lane, k.scale);
     store(zero + lane, k.zero);
+  }
+}
+
+void choose_grid_of_range(const Grid& grid, const float* low, const float* high, std::int64_t count,
+                          float* scale, float* zero) {
+  for (std::int64_t i = 0; i < count; i += width) {
+    const auto bytes = static_cast<std::size_t>(std::min(width, count - i)) * sizeof(float);
+    F4 least_of = splat(0), most_of = splat(0);
+    std::memcpy(&least_of, low + i, bytes);
+    std::memcpy(&most_of, high + i, bytes);
+    const Candidate k = minimum_maximum(grid, {least_of, most_of, farther(least_of, most_of)});
+    std::memcpy(scale + i, &k.scale, bytes);
+    std::memcpy(zero + i, &k.zero, bytes);
   }
 }
 

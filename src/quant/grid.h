@@ -33,6 +33,11 @@ Grid grid_of(const Scheme& scheme, const Format& format, Search search);
 void choose_grid(const Grid& grid, const float* w, std::int64_t stride, std::int64_t cols,
                  const float* weight, float* scale, float* zero);
 
+// The same by minimum and maximum alone: of `count` groups whose least and largest weights are
+// given.
+void choose_grid_of_range(const Grid& grid, const float* low, const float* high, std::int64_t count,
+                          float* scale, float* zero);
+
 // The nearest scale that the format can store, of the same sign and never 0.
 float stored_scale(const Grid& grid, float scale);
 

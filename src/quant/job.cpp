@@ -6,6 +6,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "core/options.h"
+#include "io/shard_layout.h"
 
 namespace quaver {
 namespace {
@@ -31,7 +32,8 @@ constexpr const char* replaced = "replaced";  // in OUT.partial: the output whos
 // Empties OUT.partial, but for the work of this very job.
 void drop(const fs::path& partial, bool keep_work) {
   for (const std::string& name : names_in(partial))
-    if (name != replaced && (!keep_work || (name != job_file && name != "work")))
+    if (name != replaced &&
+        (!keep_work || (name != job_file && name != "work" && !is_shard_name(name))))
       fs::remove_all(partial / name);
 }
 

@@ -16,13 +16,13 @@
 #include "core/process_memory.h"
 #include "io/dialect.h"
 #include "io/hf_directory.h"
-#include "io/shard_writer.h"
+#include "io/placed_shards.h"
 #include "quant/forecast.h"
 #include "quant/head.h"
 #include "quant/job.h"
+#include "quant/output.h"
 #include "quant/redo.h"
 #include "quant/staged.h"
-#include "quant/unstacked.h"
 #include "quant/work.h"
 
 namespace quaver {
@@ -129,28 +129,31 @@ class Pipeline {
 
   QuantizeReport run(const Calibration& calibration, const fs::path& partial,
                      const std::string& out, const MemoryLimit& limit) {
-    Work work(partial);
+    const std::vector<OutputTensor> output = planned_output(checkpoint_, plan_);
+    PlacedShards shards(partial, plans_of(output), plan_.shard_bytes);
+    Work work(partial, shards);
     if (limit.spills) pool_.emplace(partial / "work", limit.spare - limit.kept);
     kept_ = limit.kept;
     samples_ = static_cast<std::int64_t>(calibration.windows.size());
     take_up(work);
     if (plan_.needs.calibration()) begin_hidden(calibration, work);
     loop_start_ = Clock::now();
+    end_stage("calibration");
     for (int layer = work.first_layer(); layer < stages_to_do(); ++layer)
       quantize_layer(layer, work);
     chunks_.clear();
     work.wait();
+    end_stage("quantize");
     tell("write");
-    ShardWriter writer(partial, plan_.shard_bytes);
-    for (int layer = 0; layer < stages(); ++layer) write_layer(layer, work, writer);
-    for (const TensorInfo& t : checkpoint_.source->tensors())
-      if (!written_.contains(t.name)) copy(t.name, writer);
-    writer.finish();
+    for (const OutputTensor& tensor : output) write(tensor, work, shards);
+    shards.finish();
     write_config(partial);
     copy_side_files(checkpoint_.directory, partial);
     report_.disk_bytes = output_bytes(partial);
+    end_stage("write");
     tell("verify");
     verify(partial);
+    end_stage("verify");
     if (earlier_) report_.modules = earlier_->merged(report_.modules);
     report_.out = out;
     report_.bits_per_weight = stored_bits_ / weights_;
@@ -163,6 +166,11 @@ class Pipeline {
   // Work of one linear, a token: its product and its share of the statistics.
   static double cost_of(std::int64_t outputs, std::int64_t inputs) {
     return static_cast<double>(inputs) * static_cast<double>(outputs + inputs);
+  }
+
+  void end_stage(const char* stage) {
+    report_.stages.emplace_back(stage, seconds_since(stage_start_));
+    stage_start_ = Clock::now();
   }
 
   void tell(const char* stage, const SiteReport* site = nullptr) {
@@ -280,7 +288,7 @@ class Pipeline {
       share_parameters(*block, *exact);
       exact_finder(name, *exact);
     }
-    drop_mapped_pages();
+    if (plan_.needs.calibration()) drop_mapped_pages();
     StagedJob job{.block = block.get(),
                   .layer = layer,
                   .format = plan_.format,
@@ -309,23 +317,13 @@ class Pipeline {
       }
     if (job.sites.empty() && !(job.needs.calibration() && job.wants_output)) return;
     const StagedResult result = quantize_block(job, chunks_);
+    if (!plan_.needs.calibration())
+      for (const PlannedSite& site : plan_.sites)
+        if (site.layer == layer)
+          read_pages(static_cast<std::size_t>(site.outputs * site.inputs) * 4);
     if (is_head(layer)) return;
     for (const auto& group : result.groups) note_group(name, group);
     if (job.needs.calibration() && job.wants_output) work.add_hidden(layer + 1, chunks_, groups_);
-  }
-
-  // A block as it stands in the output: its packed weights, then everything else of it.
-  void write_layer(int layer, const Work& work, TensorSink& sink) {
-    const std::string name = name_of(layer);
-    std::set<std::string> sites;
-    for (const PlannedSite& site : plan_.sites)
-      if (site.layer == layer) sites.insert(site.name);
-    for (const std::string& site : sites) write(site, work, sink);
-    if (!is_head(layer) && std::ranges::any_of(plan_.sites, &PlannedSite::stacked))
-      write_unstacked(layer, sites, sink);
-    for (const TensorInfo& t : checkpoint_.source->tensors())
-      if (!is_head(layer) && t.name.starts_with(name + ".") && !written_.contains(t.name))
-        copy(t.name, sink);
   }
 
   const PlannedSite& planned_of(const std::string& name) const {
@@ -369,37 +367,25 @@ class Pipeline {
     if (!endings.empty()) groups_.push_back(std::move(endings));
   }
 
-  void write(const std::string& site, const Work& work, TensorSink& sink) {
-    const PlannedSite& planned = planned_of(site);
-    const auto tensors =
-        is_kept(planned) ? earlier_->tensors(planned, *plan_.format) : work.tensors(site);
-    for (const auto& [name, tensor] : tensors) {
-      sink.write(name, tensor);
-      read_pages(tensor.bytes());
-      digests_[name] =
-          is_kept(planned) ? digest({tensor.host(), tensor.bytes()}) : work.digest_of(name);
-      if (!name.ends_with(".g_idx")) stored_bits_ += 8.0 * static_cast<double>(tensor.bytes());
+  // What a solve has not put to its place already.
+  void write(const OutputTensor& tensor, const Work& work, PlacedShards& shards) {
+    const std::string& name = tensor.plan.name;
+    if (tensor.site && !name.ends_with(".g_idx"))
+      stored_bits_ += 8.0 * static_cast<double>(tensor.plan.bytes());
+    if (tensor.site && !is_kept(*tensor.site)) {
+      digests_[name] = work.digest_of(name);
+      return;
     }
-    written_.insert(site + ".weight");
-  }
-
-  // Packed weights do not stack, so the tensors that did are written linear by linear.
-  void write_unstacked(int layer, const std::set<std::string>& packed, TensorSink& sink) {
-    for (const UnstackedPart& part : unstacked_parts(checkpoint_, layer)) {
-      written_.insert(part.stack);
-      if (!part.is_bias && packed.contains(part.linear)) continue;
-      const Tensor tensor = part.read(checkpoint_);
-      sink.write(part.name, tensor);
-      digests_[part.name] = digest({tensor.host(), tensor.bytes()});
-    }
-  }
-
-  void copy(const std::string& name, TensorSink& sink) {
-    const Tensor tensor = checkpoint_.source->read(name);
-    sink.write(name, tensor);
-    read_pages(tensor.bytes());
-    written_.insert(name);
-    copied_.push_back(name);
+    const bool copied = !tensor.site && !tensor.part;
+    const Tensor value = tensor.site   ? earlier_->made.source->read(name)
+                         : tensor.part ? tensor.part->read(checkpoint_)
+                                       : checkpoint_.source->read(name);
+    shards.write(name, value);
+    if (copied)
+      copied_.push_back(name);
+    else
+      digests_[name] = digest({value.host(), value.bytes()});
+    read_pages(value.bytes());
   }
 
   // Pages of mapped files are dropped when there are some.
@@ -481,14 +467,14 @@ class Pipeline {
   std::optional<SpillPool> pool_;  // none: everything stays in memory
   std::vector<CalibrationChunk> chunks_;
   QuantizeReport report_;
-  std::set<std::string> written_, endings_;
+  std::set<std::string> endings_;
   std::vector<std::string> copied_;
   std::vector<std::vector<std::string>> groups_;
   std::map<std::string, std::uint64_t> digests_;
   std::size_t pages_read_ = 0, kept_ = 0;
   std::int64_t samples_ = 0, rows_done_ = 0;
   double cost_done_ = 0, cost_known_ = 0, cost_total_ = 0, stored_bits_ = 0, weights_ = 0;
-  Clock::time_point loop_start_;
+  Clock::time_point loop_start_, stage_start_ = Clock::now();
 };
 
 void check_place(const std::string& model, const fs::path& target, const std::string& out) {
@@ -574,7 +560,8 @@ QuantizePlan plan_checkpoint(const std::string& model, const QuantizeOptions& op
 QuantizeReport quantize_checkpoint(const std::string& model, const std::string& out,
                                    const QuantizeOptions& options, const QuantizeHooks& hooks,
                                    const ArchSearch& search) {
-  constexpr double measuring = 0.5;
+  // Seconds, at least what one try of each part takes: a job without forwards is over soon.
+  constexpr double measuring_forwards = 0.5, measuring_rounding = 0.05;
   const auto start = Clock::now();
   ensure(!out.empty(), "OUT is empty; expected the directory to write");
   fs::path target = fs::path(out).lexically_normal();
@@ -597,6 +584,7 @@ QuantizeReport quantize_checkpoint(const std::string& model, const std::string& 
   if (!calibration.remark.empty()) log(LogLevel::warning, calibration.remark);
   const double elapsed = seconds_since(start);
   const fs::path parent = target.has_parent_path() ? target.parent_path() : fs::path(".");
+  const double measuring = plan.needs.calibration() ? measuring_forwards : measuring_rounding;
   const Forecast expected =
       forecast(checkpoint, plan, prepared.forecast_inputs(options, parent, measuring));
   const MemoryLimit limit = memory_limit(options, expected.memory);
@@ -607,8 +595,10 @@ QuantizeReport quantize_checkpoint(const std::string& model, const std::string& 
   const KeptBuffers kept(limit.kept);
   Pipeline pipeline(checkpoint, plan, options, hooks.progress, start, search.own,
                     earlier ? &*earlier : nullptr);
+  const double planning = seconds_since(start) - elapsed;
   QuantizeReport report = pipeline.run(calibration, partial, out, limit);
   report.planned = in_short(expected, limit, elapsed);
+  report.stages.insert(report.stages.begin(), {{"check", elapsed}, {"plan", planning}});
   drop_temporaries(partial);
   if (hooks.evaluate) hooks.evaluate(partial, report);
   Json written = report_json(report);

@@ -15,7 +15,7 @@ struct QuantizeHooks {
   // Measures what the report shall say.
   std::function<void(const std::filesystem::path& made, QuantizeReport& report)> evaluate;
   // Adds files for people, when the report is whole.
-  std::function<void(const std::filesystem::path& made, const QuantizeReport& report)> describe;
+  std::function<void(const std::filesystem::path& made, QuantizeReport& report)> describe;
 };
 
 // The body of quantize(): see there. Peak memory: one block with its statistics, and the hidden

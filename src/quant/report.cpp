@@ -146,7 +146,8 @@ Json evaluation_json(const EvaluateResult& r) {
 }
 
 Json report_json(const QuantizeReport& report) {
-  Json modules = Json::array(), memory = Json::array();
+  Json modules = Json::array(), memory = Json::array(), stages = Json::object();
+  for (const auto& [stage, seconds] : report.stages) stages[stage] = seconds;
   for (const QuantizedModule& m : report.modules) modules.push_back(module_json(m));
   for (const MemorySample& m : report.memory) memory.push_back({m.seconds, m.bytes});
   return {{"out", report.out},
@@ -157,6 +158,7 @@ Json report_json(const QuantizeReport& report) {
           {"bits_per_weight", report.bits_per_weight},
           {"modules", std::move(modules)},
           {"memory", std::move(memory)},
+          {"stages", std::move(stages)},
           {"evaluation", report.evaluation ? quality_json(*report.evaluation) : Json()}};
 }
 
@@ -198,6 +200,9 @@ QuantizeReport read_report_json(const Json& j, const std::string& where) {
   for (const Json& m : j.value("memory", Json::array()))
     if (m.is_array() && m.size() == 2 && m[0].is_number() && m[1].is_number_integer())
       report.memory.push_back({m[0].get<double>(), m[1].get<std::int64_t>()});
+  if (j.contains("stages"))
+    for (const auto& [stage, seconds] : j["stages"].items())
+      if (seconds.is_number()) report.stages.emplace_back(stage, seconds.get<double>());
   if (j.contains("evaluation") && !j["evaluation"].is_null())
     report.evaluation = read_quality(j["evaluation"], where);
   return report;

@@ -12,7 +12,6 @@
 
 #include "core/error.h"
 #include "core/log.h"
-#include "io/shard_writer.h"
 #include "quant/job.h"
 
 namespace quaver {
@@ -23,10 +22,9 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t most_journal_bytes = std::uint64_t{1} << 30;
 constexpr std::uint64_t one_file = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t digest_digits = 16;
-// How long, and in how many open files, what was solved may wait for the disk: syncing each of many
-// small linears would take longer than solving them.
+// How long what was solved may wait for the disk: syncing each of many small linears would take
+// longer than solving them.
 constexpr std::chrono::seconds most_unsynced_time{1};
-constexpr std::size_t most_unsynced_files = 256;
 
 std::string hex(std::uint64_t value) {
   char digits[digest_digits + 1];
@@ -97,7 +95,8 @@ void make_afresh(const fs::path& directory) {
 
 }  // namespace
 
-Work::Work(fs::path partial) : folder_(std::move(partial) / "work") {
+Work::Work(const fs::path& partial, PlacedShards& shards)
+    : folder_(partial / "work"), shards_(shards) {
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error) fail(Fault::io, folder_.string(), ": ", error.message());
@@ -153,15 +152,13 @@ void Work::take_site(const Json& record) {
   const std::string where = (folder_ / "journal").string();
   SiteReport report = read_report(record.at("module"), where);
   Stored& stored = sites_[report.name];
-  stored = {.layer = static_cast<int>(json_int(record, "layer", where)),
-            .file = json_string(record, "solved", where)};
+  stored = {.layer = static_cast<int>(json_int(record, "layer", where)), .tensors = {}};
   std::erase_if(reports_, [&](const SiteReport& r) { return r.name == report.name; });
   reports_.push_back(std::move(report));
   for (const auto& [name, value] : record.at("tensors").items()) {
     digests_[name] = from_hex(value.get<std::string>()).value_or(0);
     stored.tensors.push_back(name);
   }
-  ++solved_;
 }
 
 // What the disk does not hold any more as the journal says is done again. The states between
@@ -180,10 +177,13 @@ void Work::forget_damaged() {
   std::vector<std::string> damaged;
   bool states = !hidden_.empty() && intact([this] {
     for (const auto& [name, value] : digests_)
-      if (name.starts_with(hidden_ + "/")) read(hidden_, name.substr(hidden_.size() + 1));
+      if (name.starts_with(hidden_ + "/")) state(name.substr(hidden_.size() + 1));
   });
   for (const auto& site : sites_) {
-    if (intact([&] { tensors(site.first); })) continue;
+    if (intact([&] {
+          for (const std::string& name : site.second.tensors) part(name);
+        }))
+      continue;
     damaged.push_back(site.first);
     states = states && site.second.layer >= first_layer_;
   }
@@ -192,7 +192,6 @@ void Work::forget_damaged() {
     sites_.erase(name);
   }
   if (!states) first_layer_ = 0;
-  sources_.clear();
 }
 
 void Work::append(const Json& record) {
@@ -203,10 +202,7 @@ void Work::append(const Json& record) {
 }
 
 void Work::sync() {
-  for (const FileHandle& file : unsynced_)
-    if (::fsync(file.get()) != 0)
-      fail(Fault::io, folder_.string(), ": cannot sync a solved weight: ", std::strerror(errno));
-  unsynced_.clear();
+  shards_.sync();
   sync_directory(folder_);
   if (::fsync(journal_.get()) != 0)
     fail(Fault::io, (folder_ / "journal").string(), ": cannot sync: ", std::strerror(errno));
@@ -214,25 +210,16 @@ void Work::sync() {
 }
 
 void Work::add(int layer, const Site& site, const SiteReport& report) {
-  const std::string file = text(layer, '-', solved_);
-  std::map<std::string, Tensor> tensors;
-  Json record{{"layer", layer},
-              {"solved", file},
-              {"tensors", Json::object()},
-              {"module", report_json(report)}};
+  Json record{{"layer", layer}, {"tensors", Json::object()}, {"module", report_json(report)}};
   for (const auto& [part, tensor] : std::get<Packed>(site.linear->weight).parts) {
     const std::string name = text(site.name, '.', part);
-    tensors[name] = tensor;
+    shards_.write(name, tensor);
     record["tensors"][name] = hex(digest_of_tensor(tensor));
   }
-  FileHandle written = write_safetensors(folder_ / file, tensors);
   {
     const std::lock_guard lock(mutex_);
     append(record);
-    unsynced_.push_back(std::move(written));
-    if (unsynced_.size() >= most_unsynced_files ||
-        std::chrono::steady_clock::now() - synced_ > most_unsynced_time)
-      sync();
+    if (std::chrono::steady_clock::now() - synced_ > most_unsynced_time) sync();
   }
   take_site(record);
 }
@@ -291,41 +278,31 @@ void Work::wait() {
   if (writing_.valid()) writing_.get();
 }
 
-const TensorSource& Work::source_of(const std::string& place) const {
-  auto& source = sources_[place];
-  const bool hidden = place.starts_with("hidden-");
-  if (!source)
-    source = open_safetensors(hidden ? folder_ / place / "model.safetensors" : folder_ / place);
-  return *source;
-}
-
-Tensor Work::read(const std::string& place, const std::string& name) const {
-  const bool hidden = place.starts_with("hidden-");
-  const Tensor tensor = source_of(place).read(name);
-  const auto known = digests_.find(hidden ? text(place, '/', name) : name);
-  ensure_file(known != digests_.end() && digest_of_tensor(tensor) == known->second,
-              (folder_ / place).string(), ": tensor '", name, "' is not what the journal says");
+Tensor Work::state(const std::string& name) const {
+  const fs::path file = folder_ / hidden_ / "model.safetensors";
+  if (!states_) states_ = open_safetensors(file);
+  const Tensor tensor = states_->read(name);
+  const auto known = digests_.find(text(hidden_, '/', name));
+  ensure_file(known != digests_.end() && digest_of_tensor(tensor) == known->second, file.string(),
+              ": tensor '", name, "' is not what the journal says");
   return tensor;
 }
 
-std::map<std::string, Tensor> Work::tensors(const std::string& site) const {
-  const Stored& stored = sites_.at(site);
-  std::map<std::string, Tensor> tensors;
-  for (const std::string& name : stored.tensors) tensors[name] = read(stored.file, name);
-  return tensors;
+Tensor Work::part(const std::string& name) const {
+  const auto known = digests_.find(name);
+  ensure_file(known != digests_.end() && shards_.has(name), folder_.string(), ": tensor '", name,
+              "' is not of this job");
+  const Tensor tensor = shards_.read(name);
+  ensure_file(digest_of_tensor(tensor) == known->second, shards_.file_of(name).string(),
+              ": tensor '", name, "' is not what the journal says");
+  return tensor;
 }
 
 Packed Work::packed(const std::string& site, const Linear& linear, const Scheme& scheme,
                     const Format& format) const {
   Packed packed{.format = &format, .scheme = scheme, .rows = linear.outputs, .cols = linear.inputs};
-  const auto found = tensors(site);
-  for (const PartInfo& part : format.parts(scheme, linear.outputs, linear.inputs)) {
-    const auto it = found.find(text(site, '.', part.name));
-    ensure_file(
-        it != found.end() && it->second.dtype() == part.dtype && it->second.shape() == part.shape,
-        folder_.string(), ": ", site, ".", part.name, " does not fit this job");
-    packed.parts.emplace(part.name, it->second);
-  }
+  for (const PartInfo& info : format.parts(scheme, linear.outputs, linear.inputs))
+    packed.parts.emplace(info.name, part(text(site, '.', info.name)));
   return packed;
 }
 
@@ -335,14 +312,14 @@ void Work::restore(std::vector<CalibrationChunk>& chunks) const {
     for (const std::int64_t count : chunks[i].rows) rows += count;
     const auto take = [&](const char* stream, Tensor& to) {
       const std::string name = chunk_name(stream, i);
-      to = read(hidden_, name);
+      to = state(name);
       ensure_file(to.shape().rank() == 2 && to.dim(0) == rows, (folder_ / hidden_).string(), ": ",
                   name, " is ", to.shape(), ", expected ", rows, " rows");
     };
     take("chunk", chunks[i].hidden);
     if (chunks[i].exact) take("exact", chunks[i].exact);
   }
-  sources_.erase(hidden_);
+  states_.reset();
 }
 
 }  // namespace quaver

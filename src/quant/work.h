@@ -5,11 +5,12 @@
 //   OUT.partial/work/journal    one line a record: JSON, a tab, 16 hex digits of the digest of all
 //                               up to here, a line end. Only appended to; a line counts when it is
 //                               whole, and nothing behind one that is not
-//   OUT.partial/work/LAYER-n    the packed weight of a linear, a safetensors file
+//   OUT.partial/*.safetensors   the output's own files, where each packed weight is written to its
+//                               place when it is solved
 //   OUT.partial/work/hidden-i   the hidden states that enter block i
 //
-// A file is whole before the record that names it is written, so that a kill never makes a record
-// wrong. What no record names is left from a kill and is written again. Files and records reach the
+// What a record names is whole before the record is written, so that a kill never makes one wrong;
+// what no record names is left from a kill and is written again. Files and records reach the
 // disk at least every second, and with each block's hidden states: a machine that loses power may
 // lose what was solved since, or keep a record without its file, which the digests then tell.
 #include <chrono>
@@ -25,6 +26,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "io/checkpoint.h"
+#include "io/placed_shards.h"
 #include "io/shard_writer.h"
 #include "quant/pass.h"
 #include "quant/staged.h"
@@ -33,8 +35,9 @@ namespace quaver {
 
 class Work {
  public:
-  // The work in `partial`, which belongs to this job; begins it where there is none.
-  explicit Work(std::filesystem::path partial);
+  // The work in `partial`, which belongs to this job, as do the `shards` there; begins it where
+  // there is none.
+  Work(const std::filesystem::path& partial, PlacedShards& shards);
   ~Work();
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
@@ -45,11 +48,9 @@ class Work {
   void restore(std::vector<CalibrationChunk>& chunks) const;
 
   bool has(const std::string& site) const { return sites_.contains(site); }
-  // A site that was solved. Throws Error(bad_file) where its file is damaged.
+  // A site that was solved, views of the shards. Throws Error(bad_file) where they are damaged.
   Packed packed(const std::string& site, const Linear& linear, const Scheme& scheme,
                 const Format& format) const;
-  // The same tensors, "SITE.qweight" and so on, in the order of their names.
-  std::map<std::string, Tensor> tensors(const std::string& site) const;
   std::uint64_t digest_of(const std::string& tensor) const { return digests_.at(tensor); }
   // Reports of all sites in the order in which they were solved.
   const std::vector<SiteReport>& reports() const { return reports_; }
@@ -72,8 +73,7 @@ class Work {
   };
   struct Stored {
     int layer = 0;
-    std::string file;
-    std::vector<std::string> tensors;
+    std::vector<std::string> tensors;  // "SITE.qweight" and so on
   };
 
   void read_journal();
@@ -84,13 +84,13 @@ class Work {
   void sync();                      // the same
   void write_states(HiddenStates& states);
   void finish_states(HiddenStates& states);
-  const TensorSource& source_of(const std::string& place) const;
-  Tensor read(const std::string& place, const std::string& name) const;
+  Tensor state(const std::string& name) const;
+  Tensor part(const std::string& name) const;
 
   std::filesystem::path folder_;
+  PlacedShards& shards_;
   mutable std::mutex mutex_;  // of the journal
   FileHandle journal_;
-  std::vector<FileHandle> unsynced_;  // files that records name
   std::chrono::steady_clock::time_point synced_ = std::chrono::steady_clock::now();
   std::uint64_t chain_ = 0;  // digest of the journal so far
   int first_layer_ = 0;
@@ -99,9 +99,8 @@ class Work {
   std::map<std::string, Stored> sites_;
   std::map<std::string, std::uint64_t> digests_;
   std::vector<SiteReport> reports_;
-  mutable std::map<std::string, std::unique_ptr<TensorSource>> sources_;
+  mutable std::unique_ptr<TensorSource> states_;  // of hidden_
   std::future<void> writing_;
-  int solved_ = 0;
 };
 
 }  // namespace quaver

@@ -38,7 +38,8 @@ def test_whole_job(directory):
     out = os.path.join(directory, "out")
     report = run_json("quantize", MODEL, out, "--bits", "4", "--group-size", "128", *SMALL)
     assert set(report) == {"out", "seconds", "peak_rss_bytes", "disk_bytes", "planned",
-                           "bits_per_weight", "modules", "memory", "evaluation"}
+                           "bits_per_weight", "modules", "memory", "stages", "evaluation"}
+    assert set(report["stages"]) == {"check", "plan", "calibration", "quantize", "write", "verify", "hash"}
     assert len(report["modules"]) == 36 and 4 < report["bits_per_weight"] < 4.5
     for module in report["modules"]:
         assert set(module) == {"name", "method", "bits", "group_size", "sym", "outputs", "inputs", "error",

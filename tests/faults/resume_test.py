@@ -10,6 +10,7 @@ import json
 import os
 import random
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -284,22 +285,44 @@ def test_torn_and_damaged_journals(directory):
     each([(damaged,) for damaged in damages], resumed)
 
 
+def flip_in_tensor(path, part):
+    """Changes a bit in the middle of the first tensor of a safetensors file whose name has `part`; returns the name."""
+    with open(path, "r+b") as f:
+        size = struct.unpack("<Q", f.read(8))[0]
+        header = json.loads(f.read(size))
+        name = sorted(name for name in header if part in name)[0]
+        f.seek(8 + size + sum(header[name]["data_offsets"]) // 2)
+        byte = f.read(1)
+        f.seek(-1, 1)
+        f.write(bytes([byte[0] ^ 4]))
+    return name
+
+
 def test_damaged_work_is_made_again(directory):
     job = tiny_job(directory)
-    for letter, call in (("0", 2), ("1", 4), ("h", 2)):
+    last = job.counts()["rename"]
+    for part in (".0.self_attn.q_proj.qweight", ".1.mlp.down_proj.scales", "chunk"):
         out = job.fresh()
-        job.start(out, fault=f"rename:{job.counts()['rename'] - call}:kill").communicate()
-        work = os.path.join(out + ".partial", "work")
-        name = sorted(name for name in os.listdir(work) if name.startswith(letter))[0]
-        path = os.path.join(work, name)
-        with open(path if os.path.isfile(path) else os.path.join(path, "model.safetensors"), "r+b") as f:
-            f.seek(-3, 2)
-            byte = f.read(1)
-            f.seek(-3, 2)
-            f.write(bytes([byte[0] ^ 4]))
+        job.start(out, fault=f"rename:{last - 2}:kill").communicate()
+        partial = out + ".partial"
+        states = [name for name in os.listdir(os.path.join(partial, "work")) if name.startswith("hidden-")]
+        folder = os.path.join(partial, "work", states[0]) if part == "chunk" else partial
+        name = flip_in_tensor(os.path.join(folder, "model.safetensors"), part)
         _, err = job.start(out).communicate()
         assert "is not what the journal says; it is made again" in err, err
         job.check(out, f"with {name} damaged")
+
+
+def test_a_shard_of_another_size_is_made_again(directory):
+    job = tiny_job(directory)
+    for damage in (lambda path: os.remove(path), lambda path: os.truncate(path, 1000),
+                   lambda path: os.truncate(path, 0)):
+        out = job.fresh()
+        job.start(out, fault=f"rename:{job.counts()['rename'] - 2}:kill").communicate()
+        damage(os.path.join(out + ".partial", "model.safetensors"))
+        _, err = job.start(out).communicate()
+        assert err.count("it is made again") == MODULES, err
+        job.check(out, "without the shard that was there")
 
 
 def test_another_job_is_refused_by_name(directory):

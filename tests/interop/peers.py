@@ -14,7 +14,8 @@ in it. Then, for each checkpoint directory MODEL:
           report the perplexity of the reference.
 
 A difference is the largest one of any logit over the largest logit; `tokens` is the share of equal
-argmax. What a reader refuses and is known to, with the words it does it with, stands in REFUSED; any
+argmax. What the reference in f32 differs from itself in f64 widens the bound fourfold: some models of 2 bits
+are so broken that rounding shows. What a reader refuses and is known to, with the words it does it with, stands in REFUSED; any
 other failure, a refusal that did not happen and a difference above the bounds below exit 1. Results go
 to WORK/results.json (kept and extended: a finished cell is not run again) and as a table to the output.
 """
@@ -306,8 +307,11 @@ def theirs(bench, model):
             import torch
             with torch.no_grad():
                 expected = loaded(load_file(test)["input_ids"]).logits
+                exact = loaded.double()(load_file(test)["input_ids"]).logits
+                loaded.float()
             own = bench.forward(directory, test)
             cell.update({"ok": True, **differences(own, expected)})
+            cell["rounding"] = differences(expected, exact)["difference"]
             if peer["ok"]:
                 found = load_file(job["out"])
                 cell["maker"] = differences(own, found.get("logits_f32", found["logits"]))
@@ -345,7 +349,7 @@ def judged(who, model, form, cell):
     if cell["tokens"] < 1:
         shown += f" ({100 * cell['tokens']:.0f} %)"
     if who == "quaver" or who.endswith(" wrote"):
-        good = cell["difference"] < EXACT
+        good = cell["difference"] < max(EXACT, 4 * cell.get("rounding", 0))
         if who.endswith(" wrote"):
             here, there = cell["perplexity"]
             good = good and cell["verify"] == 0 and abs(here / there - 1) < 1e-4

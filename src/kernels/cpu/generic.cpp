@@ -169,6 +169,30 @@ void weighted_sum(const float* p, const float* v, int64_t row, int64_t rows, int
   }
 }
 
+void extremes(const float* x, int64_t n, float* least, float* most) {
+  *least = *most = x[0];
+  for (int64_t i = 1; i < n; ++i) {
+    *least = x[i] < *least ? x[i] : *least;
+    *most = x[i] > *most ? x[i] : *most;
+  }
+}
+
+void round_codes(const float* x, int64_t n, float scale, float zero, float top, uint8_t* codes,
+                 double* squares) {
+  constexpr float shifter = 0x1.8p23f;  // rounds, see rows.inl
+  const float inverse = 1 / scale, low = -zero, high = top - zero;
+  for (int64_t i = 0; i < n; ++i) {
+    float level = x[i] * inverse;
+    level = level < low ? low : level > high ? high : level;
+    level = (level + shifter) - shifter;
+    codes[i] = static_cast<uint8_t>(static_cast<int>(level + zero));
+    const double value = static_cast<double>(x[i]);
+    const double difference = value - static_cast<double>(level) * static_cast<double>(scale);
+    squares[0] += difference * difference;
+    squares[1] += value * value;
+  }
+}
+
 double sum_exp(const float* x, int64_t n, float top) {
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += exp(static_cast<double>(x[i]) - top);
@@ -308,6 +332,8 @@ Kernels generic() {
           .activation = activation,
           .add = add,
           .to_f32 = to_f32,
+          .extremes = extremes,
+          .round_codes = round_codes,
           .rope = rope,
           .fma_burst = fma_burst,
           .read_burst = read_burst};

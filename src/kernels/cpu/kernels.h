@@ -131,6 +131,12 @@ struct Kernels {
   void (*activation)(Curve, const float* x, const float* gate, float* y, int64_t n);
   void (*add)(const float* a, const float* b, float* y, int64_t n);
   void (*to_f32)(const void* x, Element type, int64_t n, float* y);
+  // The least and the largest of n > 0 values.
+  void (*extremes)(const float* x, int64_t n, float* least, float* most);
+  // codes[i] = zero + the whole number in -zero .. top - zero that is nearest to x[i] / scale, half
+  // to even; adds the sums of squares of what is lost, and of x, to squares[0] and [1].
+  void (*round_codes)(const float* x, int64_t n, float scale, float zero, float top, uint8_t* codes,
+                      double* squares);
   // Rotates one head: pairs (i, i + half), or (2i, 2i + 1) if interleaved. y may be x.
   void (*rope)(const float* x, const float* cos, const float* sin, float* y, int64_t half,
                bool interleaved);

@@ -70,6 +70,51 @@ void to_f32(const void* x, Element type, int64_t n, float* y) {
   for (; i < n; ++i) y[i] = element(x, type, i);
 }
 
+void extremes(const float* x, int64_t n, float* least, float* most) {
+  F low = all(x[0]), high = low;
+  int64_t i = 0;
+  for (; i + W <= n; i += W) {
+    low = smaller(load(x + i), low);
+    high = larger(load(x + i), high);
+  }
+  *least = -highest(negative(low));
+  *most = highest(high);
+  for (; i < n; ++i) {
+    *least = x[i] < *least ? x[i] : *least;
+    *most = x[i] > *most ? x[i] : *most;
+  }
+}
+
+// Levels are far below 2^22, where adding and subtracting 1.5 * 2^23 rounds to a whole number.
+void round_codes(const float* x, int64_t n, float scale, float zero_point, float top,
+                 uint8_t* codes, double* squares) {
+  constexpr float shifter = 0x1.8p23f;
+  const float inverse = 1 / scale, low = -zero_point, high = top - zero_point;
+  const F to_byte = all(zero_point - 128);
+  F lost = zero(), whole = zero();
+  int64_t i = 0;
+  for (; i + W <= n; i += W) {
+    const F v = load(x + i);
+    const F level = smaller(larger(times(v, all(inverse)), all(low)), all(high));
+    const F rounded = minus(plus(level, all(shifter)), all(shifter));
+    store_as_bytes(reinterpret_cast<int8_t*>(codes + i), plus(rounded, to_byte));
+    const F difference = multiply_add(negative(rounded), all(scale), v);
+    lost = multiply_add(difference, difference, lost);
+    whole = multiply_add(v, v, whole);
+  }
+  for (int64_t j = 0; j < i; ++j) codes[j] ^= 128;
+  squares[0] += static_cast<double>(sum(lost));
+  squares[1] += static_cast<double>(sum(whole));
+  for (; i < n; ++i) {
+    float level = x[i] * inverse;
+    level = level < low ? low : level > high ? high : level;
+    const float rounded = (level + shifter) - shifter, difference = x[i] - rounded * scale;
+    codes[i] = static_cast<uint8_t>(static_cast<int>(rounded + zero_point));
+    squares[0] += static_cast<double>(difference) * static_cast<double>(difference);
+    squares[1] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  }
+}
+
 // Replaces x by e^(x - top) and returns their sum: of 16 lanes however wide the vectors are, so that
 // the instruction sets agree to the bit.
 float exponentials(float* x, int64_t n, float top) {

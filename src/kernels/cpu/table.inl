@@ -20,6 +20,8 @@ void fill(Kernels& k) {
   k.activation = activation;
   k.add = add;
   k.to_f32 = to_f32;
+  k.extremes = extremes;
+  k.round_codes = round_codes;
   k.rope = rope;
   k.fma_burst = fma_burst;
   k.read_burst = read_burst;
