@@ -1,5 +1,6 @@
 #include "api/bench.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <functional>
@@ -8,6 +9,7 @@
 #include "core/error.h"
 #include "core/threads.h"
 #include "formats/format.h"
+#include "formats/lines.h"
 #include "generate/session.h"
 #include "kernels/cpu/limits.h"
 #include "ops/ops.h"
@@ -44,6 +46,56 @@ void run_once(Decoder& decoder, const BenchCase& what) {
   }
   const auto token = some_ids(what.batch, 1, vocabulary);
   for (std::int64_t i = 0; i < what.generated; ++i) session.feed(token);
+}
+
+// What one token takes through the model.
+class TokenCost final : public Observer {
+ public:
+  void input_of(const Linear& linear, const Tensor& x) override {
+    if (x.dim(0) == 0) return;  // an expert that the router passed by
+    bytes += bytes_of(linear.weight);
+    const std::int64_t products = linear.outputs * linear.inputs;
+    (in_head ? head_products : products_) += products;
+  }
+  std::int64_t products() const { return products_; }
+  std::int64_t bytes = 0;          // of the weights
+  std::int64_t cached = 0;         // bytes of keys and values that it adds
+  std::int64_t head_products = 0;  // of the last token alone
+  bool in_head = false;
+
+ private:
+  std::int64_t products_ = 0;
+};
+
+TokenCost cost_of_token(Decoder& decoder) {
+  TokenCost cost;
+  KvCache cache = decoder.new_cache(1);
+  Step step;
+  step.sequences.push_back({.rows = 1, .cache = &cache, .mask = {}, .text = 0});
+  const std::int32_t zero = 0;
+  step.positions = Tensor::of<std::int32_t>({&zero, 1}, {1});
+  step.observer = &cost;
+  const Tensor normed = decoder.forward(step.positions, step);
+  cost.in_head = true;
+  decoder.logits(normed, step);
+  for (const KvCache::Layer& layer : cache.layers)
+    for (const Tensor* t : {&layer.keys, &layer.values})
+      if (*t)
+        cost.cached += static_cast<std::int64_t>(t->bytes()) / std::max<std::int64_t>(t->dim(0), 1);
+  return cost;
+}
+
+double share_of_limit(Decoder& decoder, const BenchCase& what, double tokens_per_second) {
+  const TokenCost cost = cost_of_token(decoder);
+  const int threads = thread_count();
+  if (what.prompt > 0) {
+    const double head = static_cast<double>(cost.head_products) / static_cast<double>(what.prompt);
+    return 2e-9 * (static_cast<double>(cost.products()) + head) * tokens_per_second /
+           cpu::fma_gflops(threads);
+  }
+  const double cached = static_cast<double>(what.batch * cost.cached * what.generated) / 2;
+  const double steps = tokens_per_second / static_cast<double>(what.batch);
+  return 1e-9 * (static_cast<double>(cost.bytes) + cached) * steps / cpu::read_gbytes(threads);
 }
 
 // Deterministic values between -1 and 1.
@@ -87,7 +139,7 @@ Packed in_packed(std::int64_t rows, std::int64_t cols, int bits) {
   }
   for (float& scale : q.scales.data<float>()) scale = 0.01f;
   for (float& zero : q.zeros.data<float>()) zero = static_cast<float>(1 << (bits - 1));
-  return find_format("gptq").pack(q);
+  return find_format(bits == 5 || bits == 6 ? "gptq_p" : "gptq").pack(q);
 }
 
 struct Product {
@@ -144,7 +196,8 @@ BenchResult measure_model(const Model& model, const BenchCase& what) {
           .threads = thread_count(),
           .tokens_per_second = mean,
           .stddev = n > 1 ? std::sqrt(squares / (n - 1)) : 0,
-          .repetitions = what.repetitions};
+          .repetitions = what.repetitions,
+          .of_limit = share_of_limit(decoder, what, mean)};
 }
 
 std::vector<KernelResult> measure_kernels(int repetitions) {
@@ -162,8 +215,11 @@ std::vector<KernelResult> measure_kernels(int repetitions) {
     if (size != 2048) continue;
     measure({"f16", in_f16(w)}, {512, 1});
     measure({"bf16", in_bf16(w)}, {512, 1});
-    for (const int bits : {2, 3, 4, 8})
-      measure({text("gptq ", bits, " bits"), in_packed(size, size, bits)}, {512, 1});
+    for (const int bits : {2, 3, 4, 5, 6, 8}) {
+      const Packed packed = in_packed(size, size, bits);
+      measure({text(packed.format->name, ' ', bits, " bits"), packed}, {512, 1});
+      measure({text("lines ", bits, " bits"), *in_lines(packed)}, {512, 1});
+    }
   }
   return results;
 }

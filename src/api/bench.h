@@ -21,6 +21,10 @@ struct BenchResult {
   int threads = 1;
   double tokens_per_second = 0, stddev = 0;  // of all sequences together
   int repetitions = 0;
+  // Of what the machine can do, measured in the same run: where tokens are generated, bytes of
+  // weights and cache that a step reads in a second, of the rate of plain reading; for prompts
+  // multiply-adds of the linears, of the rate in f32 (more than 1 with whole numbers).
+  double of_limit = 0;
 };
 
 // With the present number of threads.
@@ -33,8 +37,8 @@ struct KernelResult {
   double of_limit = 0;
 };
 
-// The machine's own limits (FMA rate, read rate), then matrix products in f32, f16, bf16 and
-// packed, with the present number of threads. `of_limit` is 1 for the limits.
+// The machine's own limits (FMA rate, read rate), then matrix products in f32, f16, bf16, packed as
+// in files and in lines, with the present number of threads. `of_limit` is 1 for the limits.
 std::vector<KernelResult> measure_kernels(int repetitions);
 
 }  // namespace quaver

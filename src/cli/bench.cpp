@@ -105,9 +105,10 @@ int bench_kernels(const BenchOptions& options, const std::vector<int>& threads) 
 }
 
 Json result_json(const BenchResult& r) {
-  return {{"test", r.test},       {"batch", r.batch},
-          {"threads", r.threads}, {"tokens_per_second", r.tokens_per_second},
-          {"stddev", r.stddev},   {"repetitions", r.repetitions}};
+  return {{"test", r.test},        {"batch", r.batch},
+          {"threads", r.threads},  {"tokens_per_second", r.tokens_per_second},
+          {"stddev", r.stddev},    {"repetitions", r.repetitions},
+          {"of_limit", r.of_limit}};
 }
 
 int run_bench(const Command& self, std::span<const std::string> arguments) {
@@ -148,7 +149,8 @@ int run_bench(const Command& self, std::span<const std::string> arguments) {
         if (n > 0) add({.generated = n, .batch = b, .repetitions = options.repetitions});
     }
   show({{"results", std::move(results)}, {"machine", machine_summary()}},
-       {"test", "batch", "threads", "tokens_per_second", "stddev", "repetitions"}, options.format);
+       {"test", "batch", "threads", "tokens_per_second", "stddev", "repetitions", "of_limit"},
+       options.format);
   return 0;
 }
 
@@ -161,7 +163,11 @@ constinit const Command bench = {
     .help =
         "Times reading a prompt (pp) and generating (tg); comma lists make all combinations. "
         "Shown\n"
-        "are tokens a second of all sequences together, mean and standard deviation.\n"
+        "are tokens a second of all sequences together, mean and standard deviation, and of_limit: "
+        "for\n"
+        "tg the bytes that are read in a second, of this machine's read rate, for pp the "
+        "multiply-adds,\n"
+        "of its rate in f32.\n"
         "\n"
         "Examples:\n"
         "  quaver bench models/story-opt -p 64,128 -n 32 -r 3\n"

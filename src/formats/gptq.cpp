@@ -379,6 +379,42 @@ void unpack_zeros(const Packed& p, std::int64_t row, int stored, Quantized& q) {
   }
 }
 
+// The inverse of eight_fields.
+template <int bits>
+void spread_eight(std::uint32_t fields, std::uint8_t* codes) {
+  std::uint64_t x = fields;
+  x = (x | x << (32 - 4 * bits)) & (((1u << 4 * bits) - 1) * 0x0000000100000001u);
+  x = (x | x << (16 - 2 * bits)) & (((1u << 2 * bits) - 1) * 0x0001000100010001u);
+  x = (x | x << (8 - bits)) & (((1u << bits) - 1) * 0x0101010101010101u);
+  std::memcpy(codes, &x, sizeof x);
+}
+
+// The inverse of word_of.
+template <int bits>
+void codes_of(std::uint32_t word, std::uint8_t* codes) {
+  if constexpr (bits == 8) {
+    std::memcpy(codes, &word, sizeof word);
+  } else if constexpr (bits == 4) {
+    spread_eight<4>(word, codes);
+  } else {
+    spread_eight<2>(word & 0xffff, codes);
+    spread_eight<2>(word >> 16, codes + 8);
+  }
+}
+
+// unpack_codes for widths that fill words: as they lie in memory, a tile of outputs at a time.
+template <int bits>
+void unpack_words(const Packed& p, std::int64_t row, Quantized& q) {
+  constexpr std::int64_t in_word = word_bits / bits;
+  const std::uint32_t* from = words(p.parts.at("qweight")) + row;
+  std::uint8_t* codes = q.codes.data<std::uint8_t>().data();
+  parallel_for(q.rows, tile, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t w = 0; w < p.cols / in_word; ++w)
+      for (std::int64_t r = begin; r < end; ++r)
+        codes_of<bits>(from[w * p.rows + r], codes + r * p.cols + w * in_word);
+  });
+}
+
 template <class Reader>
 void unpack_codes(const Packed& p, std::int64_t row, Quantized& q) {
   const Tensor& qweight = p.parts.at("qweight");
@@ -419,7 +455,19 @@ Quantized unpack(const Packed& p, std::int64_t row, std::int64_t rows, int store
     unpack_codes<PlaneReader>(p, row, q);
     unpack_zeros<PlaneReader>(p, row, stored, q);
   } else {
-    unpack_codes<FieldReader>(p, row, q);
+    switch (p.scheme.bits) {
+      case 2:
+        unpack_words<2>(p, row, q);
+        break;
+      case 4:
+        unpack_words<4>(p, row, q);
+        break;
+      case 8:
+        unpack_words<8>(p, row, q);
+        break;
+      default:
+        unpack_codes<FieldReader>(p, row, q);
+    }
     unpack_zeros<FieldReader>(p, row, stored, q);
   }
   return q;

@@ -85,6 +85,7 @@ QuadPlace place_of(int width, std::int64_t quad) {
 }
 
 void pack_chunk(const std::uint8_t (*codes)[lines_chunk], int bits, std::uint8_t* out) {
+  std::memset(out, 0, static_cast<std::size_t>(line_bytes * bits));
   std::uint8_t by_quads[quads][line_bytes];
   for (std::int64_t r = 0; r < lines_rows; ++r)
     for (std::int64_t quad = 0; quad < quads; ++quad)
@@ -175,7 +176,7 @@ Packed pack_lines(const Quantized& q) {
   const LinesShape shape = lines_shape(q.scheme, q.rows, q.cols);
   const Places places = places_of(q.scheme, q.cols, q.group_index);
   Packed p{.format = &lines, .scheme = q.scheme, .rows = q.rows, .cols = q.cols};
-  Tensor codes({shape.blocks, shape.chunks * line_bytes * q.scheme.bits}, DType::u8);
+  Tensor codes = Tensor::raw({shape.blocks, shape.chunks * line_bytes * q.scheme.bits}, DType::u8);
   std::uint8_t* out = codes.data<std::uint8_t>().data();
   parallel_for(shape.blocks, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b)

@@ -155,7 +155,7 @@ TEST(Lines, KernelsAgreeToTheBit) {
         const Guarded<std::int8_t> bytes(m * row_bytes);
         const Guarded<float> scales(m * s.w.groups), y(m * c.rows);
         const Guarded<std::int32_t> sums(m * s.w.groups);
-        const Guarded<std::uint8_t> panel(cpu::lines_panel_chunks * 512);
+        const Guarded<std::uint8_t> panel(cpu::lines_room);
         for (std::int64_t r = 0; r < m; ++r)
           k.lines_input(s.w, x.data() + r * width, bytes.data() + r * row_bytes,
                         scales.data() + r * s.w.groups, sums.data() + r * s.w.groups);

@@ -194,11 +194,12 @@ def test_bench(_):
     report = run_json("bench", MODEL, "-p", "16,32", "-n", "4", "-b", "1,2", "-t", "1", "-r", "2")
     assert [r["test"] for r in report["results"]] == ["pp16", "pp32", "tg4"] * 2
     for r in report["results"]:
-        assert set(r) == {"test", "batch", "threads", "tokens_per_second", "stddev", "repetitions"}
+        assert set(r) == {"test", "batch", "threads", "tokens_per_second", "stddev", "repetitions", "of_limit"}
+        assert r["of_limit"] > 0
         assert r["tokens_per_second"] > 0 and r["threads"] == 1 and r["repetitions"] == 2
     assert report["machine"]["cpu"]
     out, _ = run("bench", MODEL, "-p", "8", "-n", "0", "-r", "1", "-o", "csv")
-    assert out.splitlines()[0] == "test,batch,threads,tokens_per_second,stddev,repetitions"
+    assert out.splitlines()[0] == "test,batch,threads,tokens_per_second,stddev,repetitions,of_limit"
 
 
 def test_corrupted_models_exit_with_3(directory):

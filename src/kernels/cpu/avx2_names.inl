@@ -82,6 +82,11 @@ I both(I a, I b) { return _mm256_or_si256(a, b); }
 I shift_down(I a, int n) { return _mm256_srl_epi32(a, _mm_cvtsi32_si128(n)); }
 I shift_up(I a, int n) { return _mm256_sll_epi32(a, _mm_cvtsi32_si128(n)); }
 F to_float(I a) { return _mm256_cvtepi32_ps(a); }
+I minus_int(I a, I b) { return _mm256_sub_epi32(a, b); }
+template <int power>
+I times_power(I a) {  // 2^power
+  return _mm256_slli_epi32(a, power);
+}
 
 using B = __m256i;
 constexpr int halves = 2;

@@ -70,6 +70,11 @@ I both(I a, I b) { return _mm512_or_si512(a, b); }
 I shift_down(I a, int n) { return _mm512_srl_epi32(a, _mm_cvtsi32_si128(n)); }
 I shift_up(I a, int n) { return _mm512_sll_epi32(a, _mm_cvtsi32_si128(n)); }
 F to_float(I a) { return _mm512_cvtepi32_ps(a); }
+I minus_int(I a, I b) { return _mm512_sub_epi32(a, b); }
+template <int power>
+I times_power(I a) {  // 2^power
+  return _mm512_slli_epi32(a, power);
+}
 
 using B = __m512i;
 constexpr int halves = 1;

@@ -274,9 +274,10 @@ float lines_output(const LinesWeight& w, const LinesInput& in, int64_t row, int6
         sum +=
             line_code(chunk, w.bits, n % 16, i) * (planes == 1 ? x[i] : 128 * x[i] + x[width + i]);
     const int64_t at = (n / 16 * w.groups + g) * 16 + n % 16;
-    const float zero = w.zeros ? from_half(w.zeros[at]) : static_cast<float>(1 << (w.bits - 1));
+    const int32_t x_sum = in.sums[row * w.groups + g];
     const float centered =
-        static_cast<float>(sum) - zero * static_cast<float>(in.sums[row * w.groups + g]);
+        w.zeros ? static_cast<float>(sum) - from_half(w.zeros[at]) * static_cast<float>(x_sum)
+                : static_cast<float>(sum - (1 << (w.bits - 1)) * x_sum);
     total = fmaf(centered, from_half(w.scales[at]) * in.scales[row * w.groups + g], total);
   }
   return total;

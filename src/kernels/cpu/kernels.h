@@ -84,7 +84,8 @@ struct LinesInput {
 
 // Outputs of blocks begin .. end of 16 for all rows of x. An output is one chain of fused
 // multiply-adds, group by group: (sum of codes * x - zero * sum of x) * (scale of w * scale of x),
-// where the sums are exact; then the bias is added. So every way to sum gives the same bits.
+// where the sums are exact, and their difference too where zero points are all alike; then the bias
+// is added. So every way to sum gives the same bits.
 struct LinesArgs {
   LinesInput in;
   const float* bias;  // [rows], or null
@@ -114,8 +115,8 @@ struct Kernels {
   void (*lines_input)(const LinesWeight&, const float* x, int8_t* out, float* scales,
                       int32_t* sums);
   void (*lines_dot)(const LinesWeight&, const LinesArgs&);  // few rows
-  // Many rows, through codes of whole bytes: `panel` has room for lines_panel_chunks * 512 of them.
-  void (*lines_multiply)(const LinesWeight&, const LinesArgs&, uint8_t* panel);
+  // Many rows, through codes of whole bytes; `room` has lines_room bytes.
+  void (*lines_multiply)(const LinesWeight&, const LinesArgs&, uint8_t* room);
 
   // One row of `cols`; sums in double. gain and bias may be null.
   void (*layer_norm)(const float* x, const float* gain, const float* bias, float* y, int64_t cols,
@@ -154,7 +155,8 @@ constexpr int gptq_shift(int bits, int64_t column) {
   return place + bits >= 32 ? 0 : place;
 }
 
-inline constexpr int64_t lines_panel_chunks = 16;
+inline constexpr int64_t lines_panel_chunks = 16, lines_panel_rows = 256;
+inline constexpr int64_t lines_room = lines_panel_chunks * 512 + lines_panel_rows * 64;
 
 Kernels generic();            // complete, plain loops: the reference for tests
 void use_avx2(Kernels&);      // replaces the entries that AVX2, FMA and F16C do faster

@@ -90,8 +90,8 @@ void multiply_rows(const LinesWeight& w, const Packed& p, const float* x, const 
     if (m <= direct_rows) {
       kernels().lines_dot(w, args);
     } else {
-      const Workspace panel(lines_panel_chunks * 512 / 4);
-      kernels().lines_multiply(w, args, reinterpret_cast<std::uint8_t*>(panel.floats()));
+      const Workspace room(lines_room / 4);
+      kernels().lines_multiply(w, args, reinterpret_cast<std::uint8_t*>(room.floats()));
     }
   });
 }

@@ -94,61 +94,91 @@ inline __attribute__((always_inline)) void add_chunk(const uint8_t* chunk, const
   }
 }
 
+// Adds the sums of group g to the totals.
+template <int bits, int M>
+inline __attribute__((always_inline)) void end_group(const LinesWeight& w, const LinesInput& in,
+                                                     int64_t block, int64_t row, int64_t g,
+                                                     const B* sums, float* totals) {
+  constexpr int planes = lines_input_planes(bits);
+  const int64_t at = (block * w.groups + g) * 16;
+  for (int h = 0; h < 16 / W; ++h) {
+    const F scale = from_half(w.scales + at + h * W);
+    for (int m = 0; m < M / planes; ++m) {
+      const int64_t mine = (row + m) * w.groups + g;
+      B whole = sums[m * planes * halves + h];
+      if constexpr (planes == 2) whole = with_low_plane(whole, sums[(m * 2 + 1) * halves + h]);
+      F centered;
+      if (w.zeros)
+        centered = minus(to_float(whole), times(from_half(w.zeros + at + h * W),
+                                                all(static_cast<float>(in.sums[mine]))));
+      else
+        centered = to_float(minus_int(whole, times_power<bits - 1>(all_int(in.sums[mine]))));
+      float* total = totals + m * 16 + h * W;
+      store(total, multiply_add(centered, times(scale, all(in.scales[mine])), load(total)));
+    }
+  }
+}
+
 // Groups from .. until of one block for M rows of bytes, M / planes of x; `totals` [M / planes][16]
 // go on from what they hold.
 template <int stored, int bits, int M>
 void add_groups(const LinesWeight& w, const LinesInput& in, int64_t block, int64_t row,
                 int64_t from, int64_t until, const uint8_t* chunk, const int8_t* x,
                 float* totals) {
-  constexpr int planes = lines_input_planes(bits);
   const int64_t stride = w.chunks * 32;
+  const auto prefetch = [](const uint8_t* ahead) {
+    if constexpr (stored == bits)
+      for (int64_t i = 0; i < stored; ++i)
+        _mm_prefetch(reinterpret_cast<const char*>(ahead + 4096 + i * line), _MM_HINT_T0);
+  };
   for (int64_t g = from; g < until; ++g) {
     const int64_t chunks = g + 1 < w.groups ? w.group_chunks : w.last_chunks;
+    if (chunks == 1) {  // by itself: its sums need not go through memory
+      B sums[M * halves];
+      for (int i = 0; i < M * halves; ++i) sums[i] = no_bytes();
+      prefetch(chunk);
+      add_chunk<stored, bits, M>(chunk, x, stride, sums);
+      end_group<bits, M>(w, in, block, row, g, sums, totals);
+      chunk += stored * line, x += 32;
+      continue;
+    }
     B sums[M * halves];
     for (int i = 0; i < M * halves; ++i) sums[i] = no_bytes();
     for (int64_t c = 0; c < chunks; ++c, chunk += stored * line, x += 32) {
-      if (stored == bits)
-        for (int64_t ahead = 0; ahead < stored; ++ahead)
-          _mm_prefetch(reinterpret_cast<const char*>(chunk + 4096 + ahead * line), _MM_HINT_T0);
+      prefetch(chunk);
       add_chunk<stored, bits, M>(chunk, x, stride, sums);
     }
-    const int64_t at = (block * w.groups + g) * 16;
-    for (int h = 0; h < 16 / W; ++h) {
-      const F scale = from_half(w.scales + at + h * W);
-      const F zero_point =
-          w.zeros ? from_half(w.zeros + at + h * W) : all(static_cast<float>(1 << (bits - 1)));
-      for (int m = 0; m < M / planes; ++m) {
-        const int64_t mine = (row + m) * w.groups + g;
-        const F x_sum = all(static_cast<float>(in.sums[mine]));
-        B whole = sums[m * planes * halves + h];
-        if constexpr (planes == 2) whole = with_low_plane(whole, sums[(m * 2 + 1) * halves + h]);
-        const F centered = minus(to_float(whole), times(zero_point, x_sum));
-        float* total = totals + m * 16 + h * W;
-        store(total, multiply_add(centered, times(scale, all(in.scales[mine])), load(total)));
-      }
-    }
+    end_group<bits, M>(w, in, block, row, g, sums, totals);
   }
 }
 
 // The 16 outputs of a block, of which the last may have fewer.
 void finish_block(const LinesWeight& w, const LinesArgs& a, int64_t block, int64_t row, int64_t m,
-                  bool last, const float* totals) {
+                  const float* totals) {
   const int64_t first = block * 16, count = w.rows - first < 16 ? w.rows - first : 16;
   for (int64_t i = 0; i < m; ++i)
     for (int64_t n = 0; n < count; ++n)
       a.y[(row + i) * w.rows + first + n] =
-          last && a.bias ? totals[i * 16 + n] + a.bias[first + n] : totals[i * 16 + n];
+          a.bias ? totals[i * 16 + n] + a.bias[first + n] : totals[i * 16 + n];
+}
+
+// Without a loop: of `= {}` GCC makes a string instruction, which takes longer than a group's sums.
+template <int M>
+inline __attribute__((always_inline)) void clear(float* totals) {
+#pragma GCC unroll 16
+  for (int i = 0; i < M * 16; i += W) store(totals + i, zero());
 }
 
 template <int bits, int M>
 void dot_rows_of(const LinesWeight& w, const LinesArgs& a, int64_t row) {
   constexpr int planes = lines_input_planes(bits);
   for (int64_t block = a.begin; block < a.end; ++block) {
-    alignas(64) float totals[M * 16] = {};
+    alignas(64) float totals[M * 16];
+    clear<M>(totals);
     add_groups<bits, bits, M>(w, a.in, block, row, 0, w.groups,
                               w.lines + block * w.chunks * line * bits,
                               a.in.x + row * planes * w.chunks * 32, totals);
-    finish_block(w, a, block, row, M / planes, true, totals);
+    finish_block(w, a, block, row, M / planes, totals);
   }
 }
 
@@ -173,39 +203,53 @@ void unpack_panel(const uint8_t* chunk, int64_t chunks, uint8_t* panel) {
                     quad_codes<bits>(chunk + h * (line / halves), quad));
 }
 
-template <int bits, int M>
-void panel_rows(const LinesWeight& w, const LinesArgs& a, int64_t block, int64_t row, int64_t from,
-                int64_t until, const uint8_t* panel) {
-  constexpr int planes = lines_input_planes(bits), rows = M / planes;
-  alignas(64) float totals[M * 16] = {};
-  const int64_t first = block * 16, count = w.rows - first < 16 ? w.rows - first : 16;
-  if (from > 0)
-    for (int64_t m = 0; m < rows; ++m)
-      for (int64_t n = 0; n < count; ++n) totals[m * 16 + n] = a.y[(row + m) * w.rows + first + n];
-  add_groups<8, bits, M>(w, a.in, block, row, from, until, panel,
-                         a.in.x + row * planes * w.chunks * 32 + from * w.group_chunks * 32, totals);
-  finish_block(w, a, block, row, rows, until == w.groups, totals);
+// As many rows as stay in the cache that a core has to itself, while all blocks pass.
+template <int bits>
+int64_t rows_at_once(const LinesWeight& w) {
+  constexpr int64_t bytes = 320 << 10;
+  const int64_t rows = bytes / (w.chunks * 32 * lines_input_planes(bits)) / 4 * 4;
+  return rows < 16 ? 16 : rows > lines_panel_rows ? lines_panel_rows : rows;
+}
+
+// Rows first .. first + count of x with one block. Sums of all groups wait in `totals`.
+template <int bits>
+void multiply_block(const LinesWeight& w, const LinesArgs& a, int64_t block, int64_t first,
+                    int64_t count, uint8_t* panel, float* totals) {
+  constexpr int planes = lines_input_planes(bits);
+  const int64_t step = lines_panel_chunks / w.group_chunks;  // groups at a time
+  for (int64_t i = 0; i < count * 16; i += W) store(totals + i, zero());
+  for (int64_t from = 0; from < w.groups; from += step) {
+    const int64_t until = from + step < w.groups ? from + step : w.groups;
+    const int64_t at = from * w.group_chunks;
+    const int64_t end = until < w.groups ? until * w.group_chunks : w.chunks;
+    unpack_panel<bits>(w.lines + (block * w.chunks + at) * line * bits, end - at, panel);
+    const int8_t* x = a.in.x + first * planes * w.chunks * 32 + at * 32;
+    const int64_t row_bytes = planes * w.chunks * 32;
+    int64_t row = 0;
+    for (; row + 4 / planes <= count; row += 4 / planes)
+      add_groups<8, bits, 4>(w, a.in, block, first + row, from, until, panel, x + row * row_bytes,
+                             totals + row * 16);
+    if (count - row >= 2 / planes) {
+      add_groups<8, bits, 2>(w, a.in, block, first + row, from, until, panel, x + row * row_bytes,
+                             totals + row * 16);
+      row += 2 / planes;
+    }
+    if constexpr (planes == 1)
+      if (count - row >= 1)
+        add_groups<8, bits, 1>(w, a.in, block, first + row, from, until, panel,
+                               x + row * row_bytes, totals + row * 16);
+  }
+  finish_block(w, a, block, first, count, totals);
 }
 
 template <int bits>
-void multiply_bits(const LinesWeight& w, const LinesArgs& a, uint8_t* panel) {
-  constexpr int planes = lines_input_planes(bits);
-  const int64_t step = lines_panel_chunks / w.group_chunks;  // groups at a time
-  for (int64_t from = 0; from < w.groups; from += step) {
-    const int64_t until = from + step < w.groups ? from + step : w.groups;
-    const int64_t first = from * w.group_chunks;
-    const int64_t end = until < w.groups ? until * w.group_chunks : w.chunks;
-    for (int64_t block = a.begin; block < a.end; ++block) {
-      unpack_panel<bits>(w.lines + (block * w.chunks + first) * line * bits, end - first, panel);
-      int64_t row = 0;
-      for (; row + 4 / planes <= a.in.m; row += 4 / planes)
-        panel_rows<bits, 4>(w, a, block, row, from, until, panel);
-      if (a.in.m - row >= 2 / planes)
-        panel_rows<bits, 2>(w, a, block, row, from, until, panel), row += 2 / planes;
-      if constexpr (planes == 1)
-        if (a.in.m - row >= 1) panel_rows<bits, 1>(w, a, block, row, from, until, panel);
-    }
-  }
+void multiply_bits(const LinesWeight& w, const LinesArgs& a, uint8_t* room) {
+  const int64_t at_once = rows_at_once<bits>(w);
+  float* totals = reinterpret_cast<float*>(room + lines_panel_chunks * 512);
+  for (int64_t row = 0; row < a.in.m; row += at_once)
+    for (int64_t block = a.begin; block < a.end; ++block)
+      multiply_block<bits>(w, a, block, row, at_once < a.in.m - row ? at_once : a.in.m - row, room,
+                           totals);
 }
 
 void lines_dot(const LinesWeight& w, const LinesArgs& a) {
@@ -216,9 +260,9 @@ void lines_dot(const LinesWeight& w, const LinesArgs& a) {
 #undef QUAVER_BITS
 }
 
-void lines_multiply(const LinesWeight& w, const LinesArgs& a, uint8_t* panel) {
+void lines_multiply(const LinesWeight& w, const LinesArgs& a, uint8_t* room) {
 #define QUAVER_BITS(b) \
-  if (w.bits == b) return multiply_bits<b>(w, a, panel);
+  if (w.bits == b) return multiply_bits<b>(w, a, room);
   QUAVER_BITS(2) QUAVER_BITS(3) QUAVER_BITS(4) QUAVER_BITS(5) QUAVER_BITS(6) QUAVER_BITS(7)
   QUAVER_BITS(8)
 #undef QUAVER_BITS
