@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -60,9 +61,11 @@ bool is_even(const Quantized& q) {
   return true;
 }
 
-bool holds_as_halves(const Tensor& t) {
-  return std::ranges::all_of(t.data<float>(), [](float v) { return to_float(to_half(v)) == v; });
+bool holds_as_half(float v) {
+  constexpr float all_whole = 2048;  // numbers up to it
+  return (std::abs(v) <= all_whole && std::trunc(v) == v) || to_float(to_half(v)) == v;
 }
+bool holds_as_halves(const Tensor& t) { return std::ranges::all_of(t.data<float>(), holds_as_half); }
 
 std::string lines_misfit(const Scheme& s, std::int64_t rows, std::int64_t cols) {
   if (s.bits < 2 || s.bits > 8) return text(s.bits, " bits; lines hold 2 to 8");
@@ -132,10 +135,11 @@ std::vector<PartInfo> lines_parts(const Scheme& s, std::int64_t rows, std::int64
           {"order", DType::i32, {shape.chunks * lines_chunk}, PartInfo::optional}};
 }
 
+// The 16 rows of q from row `first`, fewer at its end.
 void pack_block(const Quantized& q, const Places& places, const LinesShape& shape,
-                std::int64_t block, std::uint8_t* out) {
+                std::int64_t first, std::uint8_t* out) {
   const std::uint8_t* codes = q.codes.data<std::uint8_t>().data();
-  const std::int64_t first = block * lines_rows, rows = std::min(lines_rows, q.rows - first);
+  const std::int64_t rows = std::min(lines_rows, q.rows - first);
   for (std::int64_t c = 0; c < shape.chunks; ++c, out += line_bytes * q.scheme.bits) {
     std::uint8_t chunk[lines_rows][lines_chunk] = {};
     const std::int32_t* input = places.input.data() + c * lines_chunk;
@@ -153,47 +157,84 @@ void pack_block(const Quantized& q, const Places& places, const LinesShape& shap
   }
 }
 
-// values [rows, groups of the scheme] as [blocks, groups of the lines, 16].
-Tensor by_blocks(const Tensor& values, const Places& places, const LinesShape& shape) {
-  Tensor out({shape.blocks, shape.groups * lines_rows}, DType::f16);
+// values [rows, groups of the scheme] as [blocks, groups of the lines, 16], from block `block` on.
+void spread_groups(const Tensor& values, const Places& places, const LinesShape& shape,
+                   std::int64_t block, Tensor& out) {
   const float* from = values.data<float>().data();
-  Half* to = out.data<Half>().data();
   const std::int64_t rows = values.dim(0), groups = values.dim(1);
-  for (std::int64_t r = 0; r < rows; ++r)
+  Half* to = out.data<Half>().data() + block * shape.groups * lines_rows;
+  for (std::int64_t r = 0; r < (rows + lines_rows - 1) / lines_rows * lines_rows; ++r)
     for (std::int64_t g = 0; g < shape.groups; ++g) {
       const std::int64_t source =
           places.group[static_cast<std::size_t>(g * shape.group_chunks * lines_chunk)];
       to[(r / lines_rows * shape.groups + g) * lines_rows + r % lines_rows] =
-          to_half(from[r * groups + source]);
+          r < rows ? to_half(from[r * groups + source]) : Half{};
     }
-  return out;
 }
+
+// Makes a weight in lines of some rows at a time, so that its codes never stand as bytes as a whole.
+class LinesPacker {
+ public:
+  LinesPacker(const Scheme& scheme, std::int64_t rows, std::int64_t cols, const Tensor& group_index)
+      : scheme_(scheme),
+        rows_(rows),
+        cols_(cols),
+        shape_(lines_shape(scheme, rows, cols)),
+        places_(places_of(scheme, cols, group_index)),
+        codes_(Tensor::raw({shape_.blocks, shape_.chunks * line_bytes * scheme.bits}, DType::u8)),
+        scales_(Tensor::raw({shape_.blocks, shape_.groups * lines_rows}, DType::f16)),
+        zeros_(Tensor::raw({shape_.blocks, shape_.groups * lines_rows}, DType::f16)) {}
+
+  // Rows from `row`, a multiple of 16, on. Threads may add different rows at a time.
+  void add(const Quantized& q, std::int64_t row) {
+    const std::int64_t bytes = codes_.dim(1);
+    std::uint8_t* out = codes_.data<std::uint8_t>().data() + row / lines_rows * bytes;
+    for (std::int64_t first = 0; first < q.rows; first += lines_rows, out += bytes)
+      pack_block(q, places_, shape_, first, out);
+    spread_groups(q.scales, places_, shape_, row / lines_rows, scales_);
+    const auto middle = static_cast<float>(1 << (scheme_.bits - 1));
+    if (std::ranges::any_of(q.zeros.data<float>(), [&](float z) { return z != middle; })) {
+      has_zeros_ = true;
+      spread_groups(q.zeros, places_, shape_, row / lines_rows, zeros_);
+    } else {  // in case that other rows have others
+      const std::int64_t size = zeros_.dim(1), blocks = (q.rows + lines_rows - 1) / lines_rows;
+      std::fill_n(zeros_.data<Half>().data() + row / lines_rows * size, blocks * size,
+                  to_half(middle));
+    }
+  }
+
+  Packed finish() {
+    Packed p{.format = &lines, .scheme = scheme_, .rows = rows_, .cols = cols_};
+    p.parts.emplace("lines", codes_);
+    p.parts.emplace("scales", scales_);
+    if (has_zeros_) p.parts.emplace("zeros", zeros_);
+    bool in_order = true;
+    for (std::size_t k = 0; k < places_.input.size(); ++k)
+      in_order = in_order && places_.input[k] == static_cast<std::int32_t>(k);
+    if (!in_order)
+      p.parts.emplace("order", Tensor::of(std::span<const std::int32_t>(places_.input),
+                                          {shape_.chunks * lines_chunk}));
+    return p;
+  }
+
+ private:
+  Scheme scheme_;
+  std::int64_t rows_, cols_;
+  LinesShape shape_;
+  Places places_;
+  Tensor codes_, scales_, zeros_;
+  std::atomic<bool> has_zeros_ = false;
+};
 
 Packed pack_lines(const Quantized& q) {
   const std::string why = lines_misfit(q.scheme, q.rows, q.cols);
   ensure(why.empty(), "[lines] ", why);
   ensure(is_even(q), "[lines] the groups have unlike sizes");
-  const LinesShape shape = lines_shape(q.scheme, q.rows, q.cols);
-  const Places places = places_of(q.scheme, q.cols, q.group_index);
-  Packed p{.format = &lines, .scheme = q.scheme, .rows = q.rows, .cols = q.cols};
-  Tensor codes = Tensor::raw({shape.blocks, shape.chunks * line_bytes * q.scheme.bits}, DType::u8);
-  std::uint8_t* out = codes.data<std::uint8_t>().data();
-  parallel_for(shape.blocks, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t b = begin; b < end; ++b)
-      pack_block(q, places, shape, b, out + b * codes.dim(1));
+  LinesPacker packer(q.scheme, q.rows, q.cols, q.group_index);
+  parallel_for(q.rows, lines_rows, [&](std::int64_t begin, std::int64_t end) {
+    packer.add(rows_of(q, begin, end), begin);
   });
-  p.parts.emplace("lines", codes);
-  p.parts.emplace("scales", by_blocks(q.scales, places, shape));
-  const auto middle = static_cast<float>(1 << (q.scheme.bits - 1));
-  if (std::ranges::any_of(q.zeros.data<float>(), [&](float z) { return z != middle; }))
-    p.parts.emplace("zeros", by_blocks(q.zeros, places, shape));
-  bool in_order = true;
-  for (std::size_t k = 0; k < places.input.size(); ++k)
-    in_order = in_order && places.input[k] == static_cast<std::int32_t>(k);
-  if (!in_order)
-    p.parts.emplace("order", Tensor::of(std::span<const std::int32_t>(places.input),
-                                        {shape.chunks * lines_chunk}));
-  return p;
+  return packer.finish();
 }
 
 Places places_of(const Packed& p, const LinesShape& shape) {
@@ -287,11 +328,24 @@ LinesShape lines_shape(const Scheme& scheme, std::int64_t rows, std::int64_t col
 }
 
 std::optional<Packed> in_lines(const Packed& p) {
+  constexpr std::int64_t rows_at_once = 64;
   if (p.format == &lines) return p;
   if (!lines_misfit(p.scheme, p.rows, p.cols).empty()) return std::nullopt;
-  const Quantized q = p.format->unpack(p, 0, p.rows);
-  if (!is_even(q) || !holds_as_halves(q.scales) || !holds_as_halves(q.zeros)) return std::nullopt;
-  return pack_lines(q);
+  const Quantized first = p.format->unpack(p, 0, std::min(lines_rows, p.rows));
+  if (!is_even(first)) return std::nullopt;
+  LinesPacker packer(p.scheme, p.rows, p.cols, first.group_index);
+  const auto scales = p.parts.find("scales");
+  const bool are_halves = scales != p.parts.end() && scales->second.dtype() == DType::f16;
+  std::atomic<bool> holds = true;
+  parallel_for(p.rows, rows_at_once, [&](std::int64_t begin, std::int64_t end) {
+    if (!holds) return;
+    const Quantized q = p.format->unpack(p, begin, end - begin);
+    if ((are_halves || holds_as_halves(q.scales)) && holds_as_halves(q.zeros))
+      packer.add(q, begin);
+    else
+      holds = false;
+  });
+  return holds ? std::optional(packer.finish()) : std::nullopt;
 }
 
 constinit const Format lines = {.name = "lines",

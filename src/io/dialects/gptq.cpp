@@ -232,15 +232,15 @@ std::optional<std::string_view> stored_zero_convention(const Tensor& qzeros, int
   if (qzeros.dtype() != DType::i32 || qzeros.size() == 0) return std::nullopt;
   // The zero point 2^(bits-1), and the same less one, in every field of a stream of words.
   const auto all_words = [&](std::uint32_t field) {
+    // A row's words repeat after as many as hold whole fields: `bits` at most.
+    std::vector<std::uint32_t> expected(static_cast<std::size_t>(bits));
+    for (std::uint64_t bit = 0; bit < 32 * static_cast<std::uint64_t>(bits); ++bit)
+      expected[bit / 32] |= (field >> bit % static_cast<std::uint64_t>(bits) & 1) << bit % 32;
     const auto words = qzeros.data<std::int32_t>();
-    const std::int64_t cols = qzeros.dim(-1);
-    for (std::size_t i = 0; i < words.size(); ++i) {
-      const auto begin = static_cast<std::uint64_t>(static_cast<std::int64_t>(i) % cols) * 32;
-      std::uint32_t expected = 0;
-      for (std::uint64_t bit = 0; bit < 32; ++bit)
-        expected |= (field >> (begin + bit) % static_cast<std::uint64_t>(bits) & 1) << bit;
-      if (static_cast<std::uint32_t>(words[i]) != expected) return false;
-    }
+    const auto cols = static_cast<std::size_t>(qzeros.dim(-1));
+    for (std::size_t row = 0; row < words.size(); row += cols)
+      for (std::size_t i = 0, k = 0; i < cols; ++i, k = k + 1 < expected.size() ? k + 1 : 0)
+        if (static_cast<std::uint32_t>(words[row + i]) != expected[k]) return false;
     return true;
   };
   const std::uint32_t middle = std::uint32_t{1} << (bits - 1);
