@@ -65,7 +65,9 @@ bool holds_as_half(float v) {
   constexpr float all_whole = 2048;  // numbers up to it
   return (std::abs(v) <= all_whole && std::trunc(v) == v) || to_float(to_half(v)) == v;
 }
-bool holds_as_halves(const Tensor& t) { return std::ranges::all_of(t.data<float>(), holds_as_half); }
+bool holds_as_halves(const Tensor& t) {
+  return std::ranges::all_of(t.data<float>(), holds_as_half);
+}
 
 std::string lines_misfit(const Scheme& s, std::int64_t rows, std::int64_t cols) {
   if (s.bits < 2 || s.bits > 8) return text(s.bits, " bits; lines hold 2 to 8");
@@ -172,7 +174,8 @@ void spread_groups(const Tensor& values, const Places& places, const LinesShape&
     }
 }
 
-// Makes a weight in lines of some rows at a time, so that its codes never stand as bytes as a whole.
+// Makes a weight in lines of some rows at a time, so that its codes never stand as bytes as a
+// whole.
 class LinesPacker {
  public:
   LinesPacker(const Scheme& scheme, std::int64_t rows, std::int64_t cols, const Tensor& group_index)
