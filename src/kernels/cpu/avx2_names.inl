@@ -105,6 +105,23 @@ void store_as_bytes(int8_t* p, F whole) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(pairs, pairs));
 }
 
+// Whole numbers as words, four at a time in the order 0 2 1 3.
+void store_as_words(int16_t* p, F whole) {
+  const I words = _mm256_shuffle_epi32(_mm256_cvtps_epi32(whole), _MM_SHUFFLE(3, 1, 2, 0));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm_packs_epi32(_mm256_castsi256_si128(words),
+                                   _mm256_extracti128_si256(words, 1)));
+}
+B even_bytes(B a) { return _mm256_and_si256(a, _mm256_set1_epi16(0xff)); }
+B odd_bytes(B a) { return _mm256_srli_epi16(a, 8); }
+B sums_added(B a, B b) { return _mm256_add_epi32(a, b); }
+// The sum as an instruction of its own: see products_added.
+B words_added(B sum, B codes, B inputs) {
+  const B products = _mm256_madd_epi16(codes, inputs);
+  asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(products));
+  return sum;
+}
+
 F rounded_down(F a) { return _mm256_floor_ps(a); }
 B with_low_plane(B high, B low) { return _mm256_add_epi32(_mm256_slli_epi32(high, 7), low); }
 B no_bytes() { return _mm256_setzero_si256(); }

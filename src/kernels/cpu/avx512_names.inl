@@ -90,6 +90,21 @@ void store_as_bytes(int8_t* p, F whole) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(whole)));
 }
 
+// Whole numbers as words, four at a time in the order 0 2 1 3.
+void store_as_words(int16_t* p, F whole) {
+  const I words = _mm512_shuffle_epi32(_mm512_cvtps_epi32(whole), _MM_PERM_DBCA);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtsepi32_epi16(words));
+}
+B even_bytes(B a) { return _mm512_and_si512(a, _mm512_set1_epi16(0xff)); }
+B odd_bytes(B a) { return _mm512_srli_epi16(a, 8); }
+B sums_added(B a, B b) { return _mm512_add_epi32(a, b); }
+// The sum as an instruction of its own: see products_added.
+B words_added(B sum, B codes, B inputs) {
+  const B products = _mm512_madd_epi16(codes, inputs);
+  asm("vpaddd %1, %0, %0" : "+v"(sum) : "v"(products));
+  return sum;
+}
+
 F rounded_down(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 B with_low_plane(B high, B low) { return _mm512_add_epi32(_mm512_slli_epi32(high, 7), low); }
 B no_bytes() { return _mm512_setzero_si512(); }

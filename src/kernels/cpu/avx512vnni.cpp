@@ -12,13 +12,14 @@ namespace {
 
 constexpr bool narrow_sums = false;  // of products: 32 bits
 B products_added(B sum, B codes, B inputs) { return _mm512_dpbusd_epi32(sum, codes, inputs); }
-B widened(B wide, B narrow, int) { return _mm512_add_epi32(wide, narrow); }
+B widened(B wide, B narrow) { return _mm512_add_epi32(wide, narrow); }
 
 #include "kernels/cpu/lines.inl"
 
 }  // namespace
 
 void use_avx512vnni(Kernels& k) {
+  k.lines_input = lines_input;
   k.lines_dot = lines_dot;
   k.lines_multiply = lines_multiply;
 }

@@ -76,7 +76,7 @@ constexpr int lines_input_planes(int bits) { return bits <= 4 ? 1 : 2; }
 
 // Rows of x as whole numbers, -127 .. 127 or -16256 .. 16256, group by group times a scale.
 struct LinesInput {
-  const int8_t* x;      // [m, planes, chunks * 32]
+  const int8_t* x;      // [m, planes, chunks * 32], or as the same table's kernels like it
   const float* scales;  // [m, groups]
   const int32_t* sums;  // [m, groups]: sum of the group's numbers
   int64_t m = 0;
@@ -111,7 +111,8 @@ struct Kernels {
                      const float* zeros, float* out);
   void (*gptq_dot)(const GptqWeight&, const GptqDotArgs&);
 
-  // x [chunks * 32] as x [planes, chunks * 32], scales and sums of one row of a LinesInput.
+  // x [chunks * 32] as x [planes * chunks * 32], scales and sums of one row of a LinesInput. A
+  // table's other kernels know how its bytes lie.
   void (*lines_input)(const LinesWeight&, const float* x, int8_t* out, float* scales,
                       int32_t* sums);
   void (*lines_dot)(const LinesWeight&, const LinesArgs&);  // few rows

@@ -26,72 +26,95 @@ inline __attribute__((always_inline)) B quad_codes(const uint8_t* at, int quad) 
   }
 }
 
-// Where sums of products are narrow: how many quads fit into 16 bits before they must be widened. A
-// product of two bytes and its neighbour are at most 2 * 127 * (2^bits - 1); codes of 8 bits go as
-// two of 4.
+// Above 4 bits inputs have 15 bits. Where products of bytes are summed in pairs of bytes they are
+// whole words, each quad as x0 x2 x1 x3 so that codes become words by a mask and a shift; elsewhere
+// they are two planes of bytes.
 template <int bits>
-constexpr int quads_at_once = !narrow_sums || bits <= 4 || bits == 8 ? 8
-                              : bits == 5                            ? 4
-                              : bits == 6                            ? 2
-                                                                     : 1;
-
-// All codes of a quad, or their lower (part 0) or upper (part 1) four bits.
-template <int stored, int part>
-inline __attribute__((always_inline)) B codes_of(const uint8_t* at, int quad) {
-  const B codes = quad_codes<stored>(at, quad);
-  if constexpr (part == 0) return and_bytes(codes, 0x0f);
-  if constexpr (part == 1) return and_bytes(down_bits(codes, 4), 0x0f);
-  return codes;
-}
+constexpr bool in_words = narrow_sums && bits > 4;
+// Rows of bytes that a row of inputs makes.
+template <int bits>
+constexpr int planes_of = in_words<bits> ? 1 : lines_input_planes(bits);
 
 // Adds one chunk's products with M rows to wide [M * halves]. Named sums: of arrays GCC 12 makes
-// memory.
-template <int stored, int bits, int M, int part>
-inline __attribute__((always_inline)) void add_part(const uint8_t* chunk, const int8_t* x,
-                                                    int64_t stride, B* wide) {
+// memory. A product of two bytes and its neighbour are at most 2 * 127 * 15: eight fit 16 bits.
+template <int stored, int bits, int M>
+inline __attribute__((always_inline)) void add_bytes(const uint8_t* chunk, const int8_t* x,
+                                                     int64_t stride, B* wide) {
   constexpr int other = line / halves;  // where the second half of a line begins
   B a0 = no_bytes(), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-#define QUAVER_ROW(i, quad)                                                \
-  if constexpr (i < M) {                                                   \
-    const B inputs = four_bytes(x + i * stride + 4 * (quad));              \
-    a##i = products_added(a##i, c0, inputs);                               \
-    if constexpr (halves == 2) b##i = products_added(b##i, c1, inputs);    \
+#define QUAVER_ROW(i, quad)                                             \
+  if constexpr (i < M) {                                                \
+    const B inputs = four_bytes(x + i * stride + 4 * (quad));           \
+    a##i = products_added(a##i, c0, inputs);                            \
+    if constexpr (halves == 2) b##i = products_added(b##i, c1, inputs); \
   }
-#define QUAVER_WIDEN(i)                                                                      \
-  if constexpr (i < M) {                                                                     \
-    wide[i * halves] = widened(wide[i * halves], a##i, part == 1 ? 16 : 1);                  \
-    a##i = no_bytes();                                                                       \
-    if constexpr (halves == 2) {                                                             \
-      wide[i * halves + 1] = widened(wide[i * halves + 1], b##i, part == 1 ? 16 : 1);        \
-      b##i = no_bytes();                                                                     \
-    }                                                                                        \
-  }
-#define QUAVER_QUAD(quad)                                                          \
-  {                                                                                \
-    const B c0 = codes_of<stored, part>(chunk, quad);                              \
-    [[maybe_unused]] B c1 = c0;                                                    \
-    if constexpr (halves == 2) c1 = codes_of<stored, part>(chunk + other, quad);   \
-    QUAVER_ROW(0, quad) QUAVER_ROW(1, quad) QUAVER_ROW(2, quad) QUAVER_ROW(3, quad)\
-    if constexpr ((quad + 1) % quads_at_once<bits> == 0) {                         \
-      QUAVER_WIDEN(0) QUAVER_WIDEN(1) QUAVER_WIDEN(2) QUAVER_WIDEN(3)              \
-    }                                                                              \
+#define QUAVER_QUAD(quad)                                                             \
+  {                                                                                   \
+    const B c0 = quad_codes<stored>(chunk, quad);                                     \
+    [[maybe_unused]] B c1 = c0;                                                       \
+    if constexpr (halves == 2) c1 = quad_codes<stored>(chunk + other, quad);          \
+    QUAVER_ROW(0, quad) QUAVER_ROW(1, quad) QUAVER_ROW(2, quad) QUAVER_ROW(3, quad)   \
   }
   QUAVER_QUAD(0) QUAVER_QUAD(1) QUAVER_QUAD(2) QUAVER_QUAD(3)
   QUAVER_QUAD(4) QUAVER_QUAD(5) QUAVER_QUAD(6) QUAVER_QUAD(7)
 #undef QUAVER_QUAD
-#undef QUAVER_WIDEN
 #undef QUAVER_ROW
+#define QUAVER_WIDEN(i)                                                                      \
+  if constexpr (i < M) {                                                                     \
+    wide[i * halves] = widened(wide[i * halves], a##i);                                      \
+    if constexpr (halves == 2) wide[i * halves + 1] = widened(wide[i * halves + 1], b##i);   \
+  }
+  QUAVER_WIDEN(0) QUAVER_WIDEN(1) QUAVER_WIDEN(2) QUAVER_WIDEN(3)
+#undef QUAVER_WIDEN
+}
+
+// The same for inputs in words.
+template <int stored, int M>
+inline __attribute__((always_inline)) void add_words(const uint8_t* chunk, const int8_t* x,
+                                                     int64_t stride, B* wide) {
+  constexpr int other = line / halves;
+  B a0 = no_bytes(), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+#define QUAVER_ROW(i, quad, part)                                            \
+  if constexpr (i < M) {                                                     \
+    const B inputs = four_bytes(x + i * stride + 8 * (quad) + 4 * (part));   \
+    a##i = words_added(a##i, w0, inputs);                                    \
+    if constexpr (halves == 2) b##i = words_added(b##i, w1, inputs);         \
+  }
+#define QUAVER_PART(quad, part, words)                                                   \
+  {                                                                                      \
+    const B w0 = words(c0);                                                              \
+    [[maybe_unused]] const B w1 = words(c1);                                             \
+    QUAVER_ROW(0, quad, part) QUAVER_ROW(1, quad, part) QUAVER_ROW(2, quad, part)        \
+    QUAVER_ROW(3, quad, part)                                                            \
+  }
+#define QUAVER_QUAD(quad)                                                             \
+  {                                                                                   \
+    const B c0 = quad_codes<stored>(chunk, quad);                                     \
+    [[maybe_unused]] B c1 = c0;                                                       \
+    if constexpr (halves == 2) c1 = quad_codes<stored>(chunk + other, quad);          \
+    QUAVER_PART(quad, 0, even_bytes) QUAVER_PART(quad, 1, odd_bytes)                  \
+  }
+  QUAVER_QUAD(0) QUAVER_QUAD(1) QUAVER_QUAD(2) QUAVER_QUAD(3)
+  QUAVER_QUAD(4) QUAVER_QUAD(5) QUAVER_QUAD(6) QUAVER_QUAD(7)
+#undef QUAVER_QUAD
+#undef QUAVER_PART
+#undef QUAVER_ROW
+#define QUAVER_KEEP(i)                                                                     \
+  if constexpr (i < M) {                                                                   \
+    wide[i * halves] = sums_added(wide[i * halves], a##i);                                 \
+    if constexpr (halves == 2) wide[i * halves + 1] = sums_added(wide[i * halves + 1], b##i); \
+  }
+  QUAVER_KEEP(0) QUAVER_KEEP(1) QUAVER_KEEP(2) QUAVER_KEEP(3)
+#undef QUAVER_KEEP
 }
 
 template <int stored, int bits, int M>
 inline __attribute__((always_inline)) void add_chunk(const uint8_t* chunk, const int8_t* x,
                                                      int64_t stride, B* wide) {
-  if constexpr (bits == 8 && narrow_sums) {
-    add_part<stored, bits, M, 0>(chunk, x, stride, wide);
-    add_part<stored, bits, M, 1>(chunk, x, stride, wide);
-  } else {
-    add_part<stored, bits, M, -1>(chunk, x, stride, wide);
-  }
+  if constexpr (in_words<bits>)
+    add_words<stored, M>(chunk, x, stride, wide);
+  else
+    add_bytes<stored, bits, M>(chunk, x, stride, wide);
 }
 
 // Adds the sums of group g to the totals.
@@ -99,7 +122,7 @@ template <int bits, int M>
 inline __attribute__((always_inline)) void end_group(const LinesWeight& w, const LinesInput& in,
                                                      int64_t block, int64_t row, int64_t g,
                                                      const B* sums, float* totals) {
-  constexpr int planes = lines_input_planes(bits);
+  constexpr int planes = planes_of<bits>;
   const int64_t at = (block * w.groups + g) * 16;
   for (int h = 0; h < 16 / W; ++h) {
     const F scale = from_half(w.scales + at + h * W);
@@ -125,7 +148,8 @@ template <int stored, int bits, int M>
 void add_groups(const LinesWeight& w, const LinesInput& in, int64_t block, int64_t row,
                 int64_t from, int64_t until, const uint8_t* chunk, const int8_t* x,
                 float* totals) {
-  const int64_t stride = w.chunks * 32;
+  constexpr int64_t chunk_bytes = in_words<bits> ? 64 : 32;  // of a row of x
+  const int64_t stride = w.chunks * chunk_bytes;
   const auto prefetch = [](const uint8_t* ahead) {
     if constexpr (stored == bits)
       for (int64_t i = 0; i < stored; ++i)
@@ -139,12 +163,12 @@ void add_groups(const LinesWeight& w, const LinesInput& in, int64_t block, int64
       prefetch(chunk);
       add_chunk<stored, bits, M>(chunk, x, stride, sums);
       end_group<bits, M>(w, in, block, row, g, sums, totals);
-      chunk += stored * line, x += 32;
+      chunk += stored * line, x += chunk_bytes;
       continue;
     }
     B sums[M * halves];
     for (int i = 0; i < M * halves; ++i) sums[i] = no_bytes();
-    for (int64_t c = 0; c < chunks; ++c, chunk += stored * line, x += 32) {
+    for (int64_t c = 0; c < chunks; ++c, chunk += stored * line, x += chunk_bytes) {
       prefetch(chunk);
       add_chunk<stored, bits, M>(chunk, x, stride, sums);
     }
@@ -170,26 +194,26 @@ inline __attribute__((always_inline)) void clear(float* totals) {
 }
 
 template <int bits, int M>
-void dot_rows_of(const LinesWeight& w, const LinesArgs& a, int64_t row) {
-  constexpr int planes = lines_input_planes(bits);
-  for (int64_t block = a.begin; block < a.end; ++block) {
-    alignas(64) float totals[M * 16];
-    clear<M>(totals);
-    add_groups<bits, bits, M>(w, a.in, block, row, 0, w.groups,
-                              w.lines + block * w.chunks * line * bits,
-                              a.in.x + row * planes * w.chunks * 32, totals);
-    finish_block(w, a, block, row, M / planes, totals);
-  }
+void dot_block(const LinesWeight& w, const LinesArgs& a, int64_t block, int64_t row) {
+  alignas(64) float totals[M * 16];
+  clear<M>(totals);
+  add_groups<bits, bits, M>(w, a.in, block, row, 0, w.groups,
+                            w.lines + block * w.chunks * line * bits,
+                            a.in.x + row * lines_input_planes(bits) * w.chunks * 32, totals);
+  finish_block(w, a, block, row, M / planes_of<bits>, totals);
 }
 
+// Block by block, so that more than one pass over its codes finds them in the nearest cache.
 template <int bits>
 void dot_bits(const LinesWeight& w, const LinesArgs& a) {
-  constexpr int planes = lines_input_planes(bits);
-  int64_t row = 0;
-  for (; row + 4 / planes <= a.in.m; row += 4 / planes) dot_rows_of<bits, 4>(w, a, row);
-  if (a.in.m - row >= 2 / planes) dot_rows_of<bits, 2>(w, a, row), row += 2 / planes;
-  if constexpr (planes == 1)
-    if (a.in.m - row >= 1) dot_rows_of<bits, 1>(w, a, row);
+  constexpr int planes = planes_of<bits>;
+  for (int64_t block = a.begin; block < a.end; ++block) {
+    int64_t row = 0;
+    for (; row + 4 / planes <= a.in.m; row += 4 / planes) dot_block<bits, 4>(w, a, block, row);
+    if (a.in.m - row >= 2 / planes) dot_block<bits, 2>(w, a, block, row), row += 2 / planes;
+    if constexpr (planes == 1)
+      if (a.in.m - row >= 1) dot_block<bits, 1>(w, a, block, row);
+  }
 }
 
 // Codes as whole bytes, [chunks][8 quads][64].
@@ -215,7 +239,7 @@ int64_t rows_at_once(const LinesWeight& w) {
 template <int bits>
 void multiply_block(const LinesWeight& w, const LinesArgs& a, int64_t block, int64_t first,
                     int64_t count, uint8_t* panel, float* totals) {
-  constexpr int planes = lines_input_planes(bits);
+  constexpr int planes = planes_of<bits>;
   const int64_t step = lines_panel_chunks / w.group_chunks;  // groups at a time
   for (int64_t i = 0; i < count * 16; i += W) store(totals + i, zero());
   for (int64_t from = 0; from < w.groups; from += step) {
@@ -223,8 +247,8 @@ void multiply_block(const LinesWeight& w, const LinesArgs& a, int64_t block, int
     const int64_t at = from * w.group_chunks;
     const int64_t end = until < w.groups ? until * w.group_chunks : w.chunks;
     unpack_panel<bits>(w.lines + (block * w.chunks + at) * line * bits, end - at, panel);
-    const int8_t* x = a.in.x + first * planes * w.chunks * 32 + at * 32;
-    const int64_t row_bytes = planes * w.chunks * 32;
+    const int64_t row_bytes = lines_input_planes(bits) * w.chunks * 32;
+    const int8_t* x = a.in.x + first * row_bytes + at * (in_words<bits> ? 64 : 32);
     int64_t row = 0;
     for (; row + 4 / planes <= count; row += 4 / planes)
       add_groups<8, bits, 4>(w, a.in, block, first + row, from, until, panel, x + row * row_bytes,
@@ -272,6 +296,7 @@ void lines_input(const LinesWeight& w, const float* x, int8_t* out, float* scale
   const bool two = lines_input_planes(w.bits) == 2;
   const float top = two ? 16256.0f : 127.0f;
   int8_t* low = out + w.chunks * 32;
+  [[maybe_unused]] int16_t* words = reinterpret_cast<int16_t*>(out);
   for (int64_t g = 0; g < w.groups; ++g) {
     const int64_t size = 32 * (g + 1 < w.groups ? w.group_chunks : w.last_chunks);
     F tops = zero();
@@ -285,12 +310,16 @@ void lines_input(const LinesWeight& w, const float* x, int8_t* out, float* scale
         store_as_bytes(out + i, rounded);
         continue;
       }
+      if constexpr (narrow_sums) {
+        store_as_words(words + i, rounded);
+        continue;
+      }
       const F high = rounded_down(times(plus(rounded, all(64)), all(1 / 128.0f)));
       store_as_bytes(out + i, high);
       store_as_bytes(low + i, minus(rounded, times(high, all(128))));
     }
     scales[g] = most / top;
     sums[g] = static_cast<int32_t>(sum(total));
-    x += size, out += size, low += size;
+    x += size, out += size, low += size, words += size;
   }
 }
