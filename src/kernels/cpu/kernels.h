@@ -156,6 +156,8 @@ constexpr int gptq_shift(int bits, int64_t column) {
   return place + bits >= 32 ? 0 : place;
 }
 
+// Blocks that lines_dot reads side by side for one row: a range of so many or a multiple is best.
+inline constexpr int lines_streams = 4;
 inline constexpr int64_t lines_panel_chunks = 16, lines_panel_rows = 256;
 inline constexpr int64_t lines_room = lines_panel_chunks * 512 + lines_panel_rows * 64;
 

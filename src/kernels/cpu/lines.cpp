@@ -83,8 +83,9 @@ void multiply_rows(const LinesWeight& w, const Packed& p, const float* x, const 
                    float* y, std::int64_t m) {
   const Input input(w, p, x, m);
   const std::int64_t blocks = (w.rows + lines_rows - 1) / lines_rows;
-  const std::int64_t grain =
-      std::clamp<std::int64_t>(blocks / wished_tasks, 1, most_blocks);  // by sizes alone
+  const std::int64_t unit = m == 1 ? lines_streams : 1;
+  const std::int64_t grain =  // by sizes alone
+      std::clamp<std::int64_t>(blocks / wished_tasks / unit * unit, unit, most_blocks);
   parallel(blocks, grain, [&](std::int64_t begin, std::int64_t end) {
     const LinesArgs args{.in = input.get(), .bias = bias, .y = y, .begin = begin, .end = end};
     if (m <= direct_rows) {
