@@ -138,6 +138,9 @@ struct PackedGemm {  // one kernel for one layout, as a row; DeviceOps lists the
   std::string_view format;  // Format::name
   bool (*fits)(const Packed& w, std::int64_t m);
   void (*run)(Stream, const PackedArgs&);
+  // Several weights of this layout with one x and m, at less cost than one after the other. Null:
+  // no way to.
+  void (*run_all)(Stream, std::span<const PackedArgs>) = nullptr;
 };
 
 // Everything a device can speed up, on one page. Null: not mine.

@@ -208,7 +208,8 @@ Tensor StandardBlock::attended(const Tensor& x, Step& step) const {
   const AttentionShape& s = a.core.shape;
   Tensor q, k, v;
   if (a.qkv.empty()) {
-    q = q_(x, step), k = k_(x, step), v = v_(x, step);
+    auto all = side_by_side({&q_, &k_, &v_}, x, step);
+    q = std::move(all[0]), k = std::move(all[1]), v = std::move(all[2]);
   } else {
     const std::int64_t rows = x.dim(0), queries = s.heads * s.head_dim / a.partitions,
                        keys = s.kv_heads * s.head_dim / a.partitions;

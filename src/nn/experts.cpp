@@ -62,12 +62,14 @@ void GatedMlp::visit(Visitor& v) {
 
 Tensor GatedMlp::operator()(const Tensor& x, Step& step) const {
   const auto widened = [&] {  // a function, so that what it needs is freed before `down`
-    Tensor g = gate(x, step), u;
+    Tensor g, u;
     if (fused) {
-      u = columns(g, down.inputs, down.inputs);
-      g = columns(g, 0, down.inputs);
+      const Tensor both = gate(x, step);
+      u = columns(both, down.inputs, down.inputs);
+      g = columns(both, 0, down.inputs);
     } else {
-      u = up(x, step);
+      auto both = side_by_side({&gate, &up}, x, step);
+      g = std::move(both[0]), u = std::move(both[1]);
     }
     if (by_turns) take_turns(g, u);
     if (limit == 0) return gated(g, function, u);

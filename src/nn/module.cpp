@@ -18,6 +18,18 @@ Tensor Linear::operator()(const Tensor& x, Step& step) const {
   return linear(x, weight, bias);
 }
 
+std::vector<Tensor> side_by_side(std::initializer_list<const Linear*> all, const Tensor& x,
+                                 Step& step) {
+  std::vector<Tensor> results;
+  if (step.observer) {  // which may replace a weight before its product is formed
+    for (const Linear* l : all) results.push_back((*l)(x, step));
+    return results;
+  }
+  std::vector<WeightAndBias> weights;
+  for (const Linear* l : all) weights.push_back({&l->weight, &l->bias});
+  return linears(x, weights);
+}
+
 void LayerNorm::visit(Visitor& v) {
   if (separate) {
     each.resize(static_cast<std::size_t>(heads));

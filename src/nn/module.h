@@ -1,6 +1,7 @@
 #pragma once
 // Modules: what a block is made of. A module lists its parameters once, in visit(), under their
 // checkpoint names; loading, saving, counting, moving and quantizing are all visitors.
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -87,6 +88,10 @@ struct Linear {
   // x f32 [m, inputs] -> f32 [m, outputs]
   Tensor operator()(const Tensor& x, Step& step) const;
 };
+
+// What each linear makes of x, in one go where their layouts allow.
+std::vector<Tensor> side_by_side(std::initializer_list<const Linear*> linears, const Tensor& x,
+                                 Step& step);
 
 struct LayerNorm {
   std::int64_t size = 0;

@@ -91,7 +91,9 @@ std::string kernel_for(const Weight& w, std::int64_t m) {
   return kernel ? std::string(kernel->name) : "decoded tiles";
 }
 
-Tensor linear(const Tensor& x, const Weight& w, const Tensor& bias) {
+namespace {
+
+void check_linear(const Tensor& x, const Weight& w, const Tensor& bias) {
   const Shape shape = shape_of(w);
   ensure(
       x.shape().rank() == 2 && x.dtype() == DType::f32 && shape.rank() == 2 && x.dim(1) == shape[1],
@@ -101,10 +103,43 @@ Tensor linear(const Tensor& x, const Weight& w, const Tensor& bias) {
   ensure(device_of(w) == x.device() && (!bias || bias.device() == x.device()),
          "[linear] x lies on device ", int{x.device().backend}, ", the weight on ",
          int{device_of(w).backend});
+}
+
+}  // namespace
+
+Tensor linear(const Tensor& x, const Weight& w, const Tensor& bias) {
+  check_linear(x, w, bias);
   if (const auto* packed = std::get_if<Packed>(&w)) return packed_linear(x, *packed, bias);
-  Tensor y = empty_on(x.device(), {x.dim(0), shape[0]});
-  gemm(x, std::get<Tensor>(w), bias, y, shape[0]);
+  const std::int64_t outputs = shape_of(w)[0];
+  Tensor y = empty_on(x.device(), {x.dim(0), outputs});
+  gemm(x, std::get<Tensor>(w), bias, y, outputs);
   return y;
+}
+
+std::vector<Tensor> linears(const Tensor& x, std::span<const WeightAndBias> weights) {
+  std::vector<Tensor> results;
+  std::vector<PackedArgs> all;
+  const PackedGemm* kernel = nullptr;
+  for (const auto& [weight, bias] : weights) {
+    const auto* packed = std::get_if<Packed>(weight);
+    const PackedGemm* fits = packed ? kernel_of(*packed, x.device(), x.dim(0)) : nullptr;
+    if (!fits || !fits->run_all || (kernel && fits != kernel)) break;
+    kernel = fits;
+    check_linear(x, *weight, *bias);
+    results.push_back(empty_on(x.device(), {x.dim(0), packed->rows}));
+    all.push_back({.x = mem(x),
+                   .y = mem(results.back()),
+                   .bias = *bias ? mem(*bias) : Mem{},
+                   .w = packed,
+                   .m = x.dim(0)});
+  }
+  if (!weights.empty() && all.size() == weights.size()) {
+    kernel->run_all(stream_of(x.device()), all);
+    return results;
+  }
+  results.clear();
+  for (const auto& [weight, bias] : weights) results.push_back(linear(x, *weight, *bias));
+  return results;
 }
 
 void add_gram(Tensor& h, const Tensor& x) {

@@ -33,6 +33,12 @@ std::string kernel_for(const Weight& w, std::int64_t m);
 // --- Layers ------------------------------------------------------------------------------------
 // x f32 [m, inputs] -> f32 [m, outputs]: x * w^T + bias. `bias` f32 [outputs] may be empty.
 Tensor linear(const Tensor& x, const Weight& w, const Tensor& bias = {});
+struct WeightAndBias {
+  const Weight* weight = nullptr;
+  const Tensor* bias = nullptr;  // may be empty
+};
+// The same for several weights, in one go where a kernel can: what linear() gives for each.
+std::vector<Tensor> linears(const Tensor& x, std::span<const WeightAndBias> weights);
 // gain and bias f32 [cols]; bias may be empty, so may the gain.
 // `offset` is added to every gain (Gemma stores gains minus 1). A gain [n, cols] has a row for each
 // of n rows of x in turn.

@@ -61,6 +61,7 @@ void multiply(const PanelProduct& product);
 
 bool fits_lines(const Packed& w, std::int64_t m);
 void run_lines(Stream, const PackedArgs& args);
+void run_all_lines(Stream, std::span<const PackedArgs> all);
 void gemm(Stream, const GemmArgs& args);
 void attention(Stream, const AttentionArgs& args);
 std::span<const PackedGemm> packed_kernels();

@@ -3,6 +3,8 @@
 #include "formats/lines.h"
 
 #include <algorithm>
+#include <span>
+#include <vector>
 
 #include "core/error.h"
 #include "kernels/cpu/drivers.h"
@@ -79,22 +81,57 @@ class Input {
   LinesInput input_;
 };
 
-void multiply_rows(const LinesWeight& w, const Packed& p, const float* x, const float* bias,
-                   float* y, std::int64_t m) {
-  const Input input(w, p, x, m);
-  const std::int64_t blocks = (w.rows + lines_rows - 1) / lines_rows;
-  const std::int64_t unit = m == 1 ? lines_streams : 1;
-  const std::int64_t grain =  // by sizes alone
-      std::clamp<std::int64_t>(blocks / wished_tasks / unit * unit, unit, most_blocks);
-  parallel(blocks, grain, [&](std::int64_t begin, std::int64_t end) {
-    const LinesArgs args{.in = input.get(), .bias = bias, .y = y, .begin = begin, .end = end};
-    if (m <= direct_rows) {
-      kernels().lines_dot(w, args);
-    } else {
-      const Workspace room(lines_room / 4);
-      kernels().lines_multiply(w, args, reinterpret_cast<std::uint8_t*>(room.floats()));
+struct Product {
+  LinesWeight w;
+  const float* bias = nullptr;
+  float* y = nullptr;
+};
+
+// Products that take the same input, cut by sizes alone.
+void multiply_rows(std::span<const Product> products, const Input& input, std::int64_t m) {
+  struct Task {
+    const Product* product;
+    std::int64_t begin, end;
+  };
+  std::vector<Task> tasks;
+  for (const Product& product : products) {
+    const std::int64_t blocks = (product.w.rows + lines_rows - 1) / lines_rows;
+    const std::int64_t unit = m == 1 ? lines_streams : 1;
+    const std::int64_t grain =
+        std::clamp<std::int64_t>(blocks / wished_tasks / unit * unit, unit, most_blocks);
+    for (std::int64_t begin = 0; begin < blocks; begin += grain)
+      tasks.push_back({&product, begin, std::min(begin + grain, blocks)});
+  }
+  parallel(static_cast<std::int64_t>(tasks.size()), 1, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t t = first; t < last; ++t) {
+      const Task& task = tasks[static_cast<std::size_t>(t)];
+      const LinesArgs args{.in = input.get(),
+                           .bias = task.product->bias,
+                           .y = task.product->y,
+                           .begin = task.begin,
+                           .end = task.end};
+      if (m <= direct_rows) {
+        kernels().lines_dot(task.product->w, args);
+      } else {
+        const Workspace room(lines_room / 4);
+        kernels().lines_multiply(task.product->w, args,
+                                 reinterpret_cast<std::uint8_t*>(room.floats()));
+      }
     }
   });
+}
+
+Product product_of(const PackedArgs& a) {
+  return {.w = lines_of(*a.w), .bias = host<const float>(a.bias), .y = host<float>(a.y)};
+}
+
+// Whether an input for one weight is one for the other.
+bool share_input(const PackedArgs& a, const LinesWeight& v, const PackedArgs& b,
+                 const LinesWeight& w) {
+  return a.w->cols == b.w->cols && v.chunks == w.chunks && v.groups == w.groups &&
+         v.group_chunks == w.group_chunks && v.last_chunks == w.last_chunks &&
+         lines_input_planes(v.bits) == lines_input_planes(w.bits) &&
+         !a.w->parts.contains("order") && !b.w->parts.contains("order");
 }
 
 }  // namespace
@@ -102,10 +139,28 @@ void multiply_rows(const LinesWeight& w, const Packed& p, const float* x, const 
 bool fits_lines(const Packed&, std::int64_t) { return true; }
 
 void run_lines(Stream, const PackedArgs& a) {
-  const LinesWeight w = lines_of(*a.w);
-  for (std::int64_t row = 0; row < a.m; row += most_rows)
-    multiply_rows(w, *a.w, host<const float>(a.x) + row * a.w->cols, host<const float>(a.bias),
-                  host<float>(a.y) + row * w.rows, std::min(most_rows, a.m - row));
+  Product product = product_of(a);
+  for (std::int64_t row = 0; row < a.m; row += most_rows) {
+    const std::int64_t m = std::min(most_rows, a.m - row);
+    const Input input(product.w, *a.w, host<const float>(a.x) + row * a.w->cols, m);
+    multiply_rows({&product, 1}, input, m);
+    product.y += m * product.w.rows;
+  }
+}
+
+void run_all_lines(Stream stream, std::span<const PackedArgs> all) {
+  std::vector<Product> products;
+  for (const PackedArgs& a : all) products.push_back(product_of(a));
+  bool alike = all.front().m <= most_rows;
+  for (std::size_t i = 1; i < all.size(); ++i)
+    alike = alike && share_input(all[0], products[0].w, all[i], products[i].w);
+  if (!alike) {
+    for (const PackedArgs& a : all) run_lines(stream, a);
+    return;
+  }
+  const PackedArgs& first = all.front();
+  const Input input(products[0].w, *first.w, host<const float>(first.x), first.m);
+  multiply_rows(products, input, first.m);
 }
 
 }  // namespace quaver::cpu

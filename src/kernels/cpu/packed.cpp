@@ -222,7 +222,7 @@ void run_panels(Stream, const PackedArgs& a) {
 }
 
 constexpr PackedGemm kernels_by_format[] = {
-    {"lines int8", "lines", fits_lines, run_lines},
+    {"lines int8", "lines", fits_lines, run_lines, run_all_lines},
     {"gptq codes", "gptq", fits_decode, run_decode},
     {"gptq codes", "gptq_v2", fits_decode, run_decode},
     {"gptq codes", "gptq_p", fits_decode, run_decode},
