@@ -277,9 +277,11 @@ void dot_bits(const LinesWeight& w, const LinesArgs& a) {
   int64_t block = a.begin;
   if constexpr (planes == 1)
     if (a.in.m == 1) {
-      const int64_t step = (a.end - a.begin) / lines_streams;
-      for (; block < a.begin + step; ++block) dot_blocks<bits, lines_streams>(w, a, block, step);
-      block = a.begin + step * lines_streams;
+      // Codes in several planes need the registers themselves.
+      constexpr int streams = bits == 4 || bits == 8 ? lines_streams : lines_streams / 2;
+      const int64_t step = (a.end - a.begin) / streams;
+      for (; block < a.begin + step; ++block) dot_blocks<bits, streams>(w, a, block, step);
+      block = a.begin + step * streams;
     }
   for (; block < a.end; ++block) {
     int64_t row = 0;
