@@ -90,7 +90,7 @@ if [ "$quick" -eq 0 ]; then
   if step sanitized_configure cmake --preset fuzz -DBUILD_TESTING=ON &&
      step sanitized_build cmake --build build-fuzz --parallel "$(nproc)" --target "${targets[@]}"; then
     tests sanitized ctest --test-dir build-fuzz --output-on-failure -R "^($(IFS='|'; echo "${sanitized[*]}"))$"
-    step fuzz scripts/fuzz.sh 60
+    step fuzz scripts/fuzz.sh 40  # each of them, two at a time; 60 by itself
   fi
 fi
 finish
