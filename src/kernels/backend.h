@@ -26,8 +26,8 @@ struct Stream {
 // y[i, j] (=, += or -=) sum over p of x[i, p] * w[j, p], plus bias[j] where given. Strides count
 // elements, so any operand may be transposed by its strides. y is f32, row-major with stride ldy.
 // Every output is one chain of fused multiply-adds in the order of p: the same bits for any number
-// of threads and, with the same k, for any m above 4 and any n. (Fewer rows, stored, of a w with
-// consecutive columns: 32 fixed lanes, also the same for any number of threads.)
+// of threads and, with the same k, for any m above 8 and any n. (Up to eight rows, stored, of a w
+// with consecutive columns: 32 fixed lanes, for each row the bits that it has alone.)
 struct GemmArgs {
   Mem x, w, y;
   Mem bias;  // f32 [n]; null: none. Only with Into::store

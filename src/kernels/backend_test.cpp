@@ -89,6 +89,7 @@ TEST(Attention, AgainstDouble) {
   check({1, 1, 1, 1, 8});
   check({1, 77, 4, 2, 64});
   check({3, 50, 2, 1, 7});
+  check({9, 50, 2, 1, 7});
   check({4, 4, 2, 2, 16});
   check({49, 49, 3, 3, 20});
   check({100, 131, 4, 2, 33});
@@ -100,7 +101,7 @@ TEST(Attention, AgainstDouble) {
 }
 
 TEST(Attention, WindowCapSinksAndOtherValues) {
-  for (const std::int64_t rows : {1, 3, 60}) {
+  for (const std::int64_t rows : {1, 3, 12, 60}) {
     check({rows, 130, 4, 2, 16, false, false, 1});
     check({rows, 130, 4, 2, 16, true, false, 17});
     check({rows, 130, 2, 2, 16, false, true, 200});
@@ -111,6 +112,40 @@ TEST(Attention, WindowCapSinksAndOtherValues) {
     check({rows, 70, 4, 4, 24, true, false, 0, 0, false, 16});
     check({rows, 70, 4, 2, 16, false, false, 33, 0, true, 40});
   }
+}
+
+// The last of some queries sees what it sees alone.
+TEST(Attention, EightQueriesHaveTheBitsTheyHaveAlone) {
+  const std::int64_t keys = 90, heads = 4, d = 16;
+  const Guarded<float> q(Numbers(5).floats(8 * heads * d)), k(Numbers(6).floats(keys * 2 * d)),
+      v(Numbers(7).floats(keys * 2 * d)), slopes(Numbers(8).floats(heads));
+  for (const std::int64_t window : {0, 40})
+    for (const bool alibi : {false, true})
+      for (const std::int64_t rows : {2, 4, 5, 8}) {
+        const auto attend = [&](std::int64_t first, std::int64_t count, std::int64_t seen) {
+          const Guarded<float> y(count * heads * d);
+          cpu_ops().attention({}, {.q = {q.data() + first * heads * d, 0},
+                                   .k = k.mem(),
+                                   .v = v.mem(),
+                                   .y = y.mem(),
+                                   .slopes = alibi ? slopes.mem() : Mem{},
+                                   .rows = count,
+                                   .keys = seen,
+                                   .heads = heads,
+                                   .kv_heads = 2,
+                                   .head_dim = d,
+                                   .window = window,
+                                   .scale = test_scale,
+                                   .soft_cap = window > 0 ? 5.0f : 0.0f});
+          return y.values();
+        };
+        const std::vector<float> together = attend(0, rows, keys);
+        for (std::int64_t i = 0; i < rows; ++i) {
+          const auto begin = together.begin() + i * heads * d;
+          ASSERT_EQ(std::vector<float>(begin, begin + heads * d), attend(i, 1, keys - rows + i + 1))
+              << "row " << i << " of " << rows << ", window " << window << (alibi ? ", alibi" : "");
+        }
+      }
 }
 
 TEST(Attention, SameBitsForAnyNumberOfThreads) {

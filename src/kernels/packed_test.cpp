@@ -96,8 +96,8 @@ void check(const Case& c) {
   for (const std::int64_t m : {1, 2, 3, 5, 8, 9, 20}) {
     const Guarded<float> x(Numbers(20).floats(m * c.k)), bias(Numbers(21).floats(c.n));
     const Guarded<float> dense(m * c.n), weight(s.values);
-    // 5 rows at least: dot products sum in another order than panels.
-    const std::int64_t rows = std::max<std::int64_t>(m, 5);
+    // 9 rows at least: dot products sum in another order than panels.
+    const std::int64_t rows = std::max<std::int64_t>(m, 9);
     auto padded = x.values();
     padded.resize(static_cast<std::size_t>(rows * c.k));
     const Guarded<float> px(padded), py(rows * c.n);
@@ -117,6 +117,16 @@ void check(const Case& c) {
       ++ran;
       const Guarded<float> y(m * c.n);
       kernel.run({}, {.x = x.mem(), .y = y.mem(), .bias = bias.mem(), .w = &s.packed, .m = m});
+      if (m <= 8) {  // the last row, alone
+        const Guarded<float> alone(c.n);
+        kernel.run({}, {.x = {x.data() + (m - 1) * c.k, 0},
+                        .y = alone.mem(),
+                        .bias = bias.mem(),
+                        .w = &s.packed,
+                        .m = 1});
+        for (std::int64_t j = 0; j < c.n; ++j)
+          ASSERT_EQ(y[(m - 1) * c.n + j], alone[j]) << kernel.name << " " << c.bits << " " << m;
+      }
       for (std::int64_t i = 0; i < m * c.n; ++i) {
         const std::string what = text(kernel.name, " bits ", c.bits, " group ", c.group, " m ", m,
                                       " n ", c.n, " k ", c.k, " at ", i);

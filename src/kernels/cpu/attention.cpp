@@ -175,7 +175,7 @@ void attention(Stream, const AttentionArgs& a) {
       // The last rows first: they see the most keys.
       const std::int64_t head = t % a.heads, first = (blocks - 1 - t / a.heads) * query_block;
       const std::int64_t rows = std::min(query_block, a.rows - first);
-      if (rows < 4) {
+      if (rows <= few_rows_most) {
         for (std::int64_t i = first; i < first + rows; ++i) one_query(a, in, head, i);
       } else {
         query_rows(a, in, head, first, rows);

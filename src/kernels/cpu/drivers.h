@@ -44,6 +44,10 @@ class Workspace {
   std::shared_ptr<void> buffer_;
 };
 
+// Up to so many rows of one step, each has the bits that it has alone: the guesses of speculative
+// decoding are judged by them.
+inline constexpr std::int64_t few_rows_most = 8;
+
 Element element_of(DType type);  // f32, f16 or bf16
 
 // A product whose w comes as panels: pack(first, count, panel) writes columns first .. first +

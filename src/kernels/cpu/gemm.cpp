@@ -14,7 +14,6 @@ constexpr std::int64_t block_rows = 48;         // of a task; with a k_step, 384
 constexpr std::int64_t block_cols = 128;        // of a task, at most
 constexpr std::int64_t few_tasks = 48;          // below, tasks are made smaller
 constexpr std::int64_t most_floats = 16 << 20;  // of packed panels of x, and of w
-constexpr std::int64_t dot_rows = 4;            // up to so many rows of x: dot products
 constexpr std::int64_t dot_floats = 32 << 10;   // of w in a task of these
 constexpr std::int64_t pack_floats = 16 << 10;  // of panels in a task of packing
 
@@ -166,7 +165,7 @@ void gemm(Stream, const GemmArgs& a) {
   if (a.m <= 0 || a.n <= 0) return;
   const bool store = a.into == GemmArgs::Into::store;
   if (a.k == 0 && !store) return;
-  if (a.m <= dot_rows && store && !a.lower_only && a.w_col == 1 && a.k > 0) return few_rows(a);
+  if (a.m <= few_rows_most && store && !a.lower_only && a.w_col == 1 && a.k > 0) return few_rows(a);
   const Strided w{
       .data = host<const void>(a.w), .row = a.w_row, .col = a.w_col, .type = element_of(a.w_type)};
   multiply({.x = {.data = host<const void>(a.x), .row = a.x_row, .col = a.x_col},

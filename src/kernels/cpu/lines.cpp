@@ -12,7 +12,8 @@
 namespace quaver::cpu {
 namespace {
 
-constexpr std::int64_t direct_rows = 8;   // up to so many rows of x: straight from the planes
+constexpr std::int64_t direct_rows =
+    few_rows_most;                        // up to so many rows of x: straight from the planes
 constexpr std::int64_t most_rows = 2048;  // of x at a time
 constexpr std::int64_t most_blocks = 16;  // of 16 outputs, of a task
 constexpr std::int64_t wished_tasks = 32;

@@ -10,7 +10,8 @@
 namespace quaver::cpu {
 namespace {
 
-constexpr std::int64_t decode_rows = 8;         // up to so many rows of x: straight from the codes
+constexpr std::int64_t decode_rows =
+    few_rows_most;                              // up to so many rows of x: straight from the codes
 constexpr std::int64_t decode_cols = 256;       // outputs of a task of these
 constexpr std::int64_t panel_floats = 2 << 20;  // of dequantized panels at a time
 constexpr std::int64_t table_width = 64;        // of GptqDotArgs
