@@ -114,7 +114,7 @@ TEST(Attention, WindowCapSinksAndOtherValues) {
   }
 }
 
-// The last of some queries sees what it sees alone.
+// Each of some queries, beside itself alone with the keys that it sees.
 TEST(Attention, EightQueriesHaveTheBitsTheyHaveAlone) {
   const std::int64_t keys = 90, heads = 4, d = 16;
   const Guarded<float> q(Numbers(5).floats(8 * heads * d)), k(Numbers(6).floats(keys * 2 * d)),

@@ -99,7 +99,7 @@ TEST_P(Threads, LowerHalf) {
 }
 
 TEST_P(Threads, HalfWeightsBiasAndRowStride) {
-  for (const std::int64_t m : {2, 3, 11}) {
+  for (const std::int64_t m : {2, 3, 8, 11}) {
     const std::int64_t n = 45, k = 75, ldy = n + 3;
     const auto x = Numbers(5).floats(m * k), raw = Numbers(6).floats(n * k);
     const Guarded<float> xs(x), bias(Numbers(7).floats(n));

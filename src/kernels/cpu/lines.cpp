@@ -12,8 +12,6 @@
 namespace quaver::cpu {
 namespace {
 
-constexpr std::int64_t direct_rows =
-    few_rows_most;                        // up to so many rows of x: straight from the planes
 constexpr std::int64_t most_rows = 2048;  // of x at a time
 constexpr std::int64_t most_blocks = 16;  // of 16 outputs, of a task
 constexpr std::int64_t wished_tasks = 32;
@@ -111,7 +109,7 @@ void multiply_rows(std::span<const Product> products, const Input& input, std::i
                            .y = task.product->y,
                            .begin = task.begin,
                            .end = task.end};
-      if (m <= direct_rows) {
+      if (m <= few_rows_most) {  // straight from the planes
         kernels().lines_dot(task.product->w, args);
       } else {
         const Workspace room(lines_room / 4);

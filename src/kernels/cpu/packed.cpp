@@ -10,8 +10,6 @@
 namespace quaver::cpu {
 namespace {
 
-constexpr std::int64_t decode_rows =
-    few_rows_most;                              // up to so many rows of x: straight from the codes
 constexpr std::int64_t decode_cols = 256;       // outputs of a task of these
 constexpr std::int64_t panel_floats = 2 << 20;  // of dequantized panels at a time
 constexpr std::int64_t table_width = 64;        // of GptqDotArgs
@@ -65,7 +63,7 @@ std::int64_t whole_fields(const Packed& p) {
 
 bool fits_decode(const Packed& p, std::int64_t m) {
   const std::int64_t size = group_size(p);
-  return m <= decode_rows && size > 0 && fits_panels(p, m) &&
+  return m <= few_rows_most && size > 0 && fits_panels(p, m) &&
          (size % whole_fields(p) == 0 || size == p.cols) && consecutive_groups(p);
 }
 
